@@ -1,0 +1,48 @@
+/* fc_comm.h - the ranks, and how they stay together.
+ *
+ * Rooms that work over ranks get an fc_comm. Every phase that can fail on one rank alone ends with
+ * fc_agree(), so that all ranks leave together:
+ *
+ *   fc_err err = read_my_shard(...);
+ *   FC_TRY(fc_agree(comm, err));      // all ranks get the failure, and its message
+ *
+ * Sums that must not depend on the number of ranks are taken in 64-bit fixed point
+ * (fc_comm_sum_i64) or over fixed blocks in fixed order (fc_comm_sum_blocks). */
+#ifndef FC_COMM_H
+#define FC_COMM_H
+
+#include "fedcell/fc_err.h"
+#include <mpi.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+  MPI_Comm world; /* all ranks */
+  MPI_Comm node;  /* the ranks that share this node's memory */
+  int rank, size;
+  int node_rank, node_size;
+} fc_comm;
+
+/* Collective. Duplicates MPI_COMM_WORLD (already initialised) and splits off the node's ranks. */
+fc_err fc_comm_create(fc_comm **out);
+/* Collective. Accepts NULL; leaves *comm == NULL. */
+void fc_comm_destroy(fc_comm **comm);
+
+/* Collective. The worst fc_err over the ranks; its message becomes every rank's message. A rank
+ * that is ok itself gets the failing rank's code. Of several failures the lowest rank's stands. */
+fc_err fc_agree(const fc_comm *comm, fc_err mine);
+
+/* Collective. x (n) <- the sum over ranks, on all ranks; exact in 64-bit integers, any n. */
+fc_err fc_comm_sum_i64(const fc_comm *comm, int64_t *x, size_t n);
+/* Collective. As above, the sum on `root` only; others keep their input. */
+fc_err fc_comm_sum_i64_root(const fc_comm *comm, int64_t *x, size_t n, int root);
+/* Collective. x (n) <- the largest over ranks; a NaN on any rank gives NaN on all. */
+fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n);
+/* Collective. Bytes from root to all; any size (sent in pieces below 2 GiB). */
+fc_err fc_comm_broadcast(const fc_comm *comm, void *data, size_t bytes, int root);
+fc_err fc_comm_barrier(const fc_comm *comm);
+
+/* Which of `n` items in order belong to `rank`: [*first, *first + *count), sizes differ by <= 1. */
+void fc_comm_share(int64_t n, int size, int rank, int64_t *first, int64_t *count);
+
+#endif

@@ -1,0 +1,151 @@
+/* fc_kernel.h - numeric kernels, f32. No MPI, no I/O, no allocation; Local.
+ *
+ * Every kernel has a plain twin with the suffix _ref and the same signature (double accumulation,
+ * no tricks); the tests hold one against the other on odd shapes, and every backward against finite
+ * differences of the twin. Matrices are row-major; x (N,I) means N rows of I columns. N counts
+ * tokens or samples (64-bit), widths are int. `ld` is the distance between rows in elements.
+ * Kernels are single-threaded apart from the products, which use the BLAS' threads when not inside
+ * a parallel region. A row's result never depends on how many other rows there are: products pad
+ * short inputs to FC_K_ROW_TILE rows (see fc_k_linear_fwd). */
+#ifndef FC_KERNEL_H
+#define FC_KERNEL_H
+
+#include "fedcell/fc_rng.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Declares a kernel and its reference twin in one line. */
+#define FC_KERNEL(name, ...)                                                                       \
+  void name(__VA_ARGS__);                                                                          \
+  void name##_ref(__VA_ARGS__)
+
+/* ---- products ------------------------------------------------------------------------------- */
+
+/* y = x W^T (+ bias) (+ y if accumulate). x (N,I) ldx, W (O,I) ldw, bias (O) or NULL, y (N,O) ldy.
+ */
+FC_KERNEL(fc_k_linear_fwd, float *y, int ldy, const float *x, int ldx, const float *W, int ldw,
+          const float *bias, int64_t N, int I, int O, bool accumulate);
+/* dx = dy W (+ dx if accumulate). */
+FC_KERNEL(fc_k_linear_bwd_input, float *dx, int lddx, const float *dy, int lddy, const float *W,
+          int ldw, int64_t N, int I, int O, bool accumulate);
+/* dW += dy^T x; dbias += column sums of dy. Either may be NULL. */
+FC_KERNEL(fc_k_linear_bwd_weight, float *dW, int lddw, float *dbias, const float *dy, int lddy,
+          const float *x, int ldx, int64_t N, int I, int O);
+
+/* The adapter path y += s (x A^T) B^T [LoRA (3)], s = alpha/R.
+ * x (N,I), A (R,I), B (O,R), y (N,O) ldy; h (N,R) = x A^T is kept for the backward pass. */
+FC_KERNEL(fc_k_lora_fwd, float *y, int ldy, float *h, const float *x, const float *A,
+          const float *B, float s, int64_t N, int I, int O, int R);
+/* dx += s (dy B) A, dA += s (dy B)^T x, dB += s dy^T h. dx may be NULL. dh (N,R) is scratch. */
+FC_KERNEL(fc_k_lora_bwd, float *dx, float *dA, float *dB, float *dh, const float *dy, int lddy,
+          const float *x, const float *h, const float *A, const float *B, float s, int64_t N, int I,
+          int O, int R);
+
+/* ---- row-wise ------------------------------------------------------------------------------- */
+
+/* y = gamma (x - mean)/sqrt(var + eps) + beta; mean, rstd (N) are kept. y may be x. */
+FC_KERNEL(fc_k_layernorm_fwd, float *y, float *mean, float *rstd, const float *x,
+          const float *gamma, const float *beta, float eps, int64_t N, int C);
+/* dx += ..., dgamma, dbeta += ... (either may be NULL). x is the forward input. dx is not dy. */
+FC_KERNEL(fc_k_layernorm_bwd, float *dx, float *dgamma, float *dbeta, const float *dy,
+          const float *x, const float *gamma, const float *mean, const float *rstd, int64_t N,
+          int C);
+
+typedef enum { FC_ACT_GELU_TANH, FC_ACT_GELU_ERF, FC_ACT_TANH, FC_ACT_RELU } fc_act;
+/* y = act(x) over n elements; y may be x. */
+FC_KERNEL(fc_k_act_fwd, float *y, const float *x, fc_act act, int64_t n);
+/* dx = dy act'(x); dx may be dy. x is the forward input. */
+FC_KERNEL(fc_k_act_bwd, float *dx, const float *dy, const float *x, fc_act act, int64_t n);
+
+/* Inverted dropout: y = x * keep / (1 - p); the mask is a function of (rng, element), so that the
+ * backward pass calls the same again on dy with the same rng. p = 0 copies. y may be x. */
+FC_KERNEL(fc_k_dropout, float *y, const float *x, float p, fc_rng rng, int64_t n);
+
+/* x (N,C) = token[tokens] + position[row - start + offset] + type[types or 0]. `type` may be NULL.
+ */
+FC_KERNEL(fc_k_embed_fwd, float *x, const int32_t *tokens, const int32_t *types,
+          const int64_t *start, int sequences, const float *token, const float *position,
+          const float *type, int position_offset, int C);
+/* d* += ...; each of dtoken, dposition, dtype may be NULL. */
+FC_KERNEL(fc_k_embed_bwd, float *dtoken, float *dposition, float *dtype, const float *dx,
+          const int32_t *tokens, const int32_t *types, const int64_t *start, int sequences,
+          int position_offset, int C);
+
+/* ---- attention ------------------------------------------------------------------------------ */
+
+typedef struct {
+  int heads, kv_heads; /* kv_heads divides heads */
+  int head_width;      /* dh */
+  bool causal;
+} fc_attention_shape;
+
+/* Floats of scratch for sequences of at most T tokens: O(tile * T), not O(T * T). */
+size_t fc_k_attention_scratch(fc_attention_shape s, int64_t T);
+/* out (N, heads*dh) = softmax(Q K^T / sqrt(dh)) V within each sequence. qkv (N, (heads+2 kv_heads)
+ * dh) holds Q, K, V side by side. lse (N,heads), the log-sum-exp of each score row, is kept. */
+FC_KERNEL(fc_k_attention_fwd, float *out, float *lse, const float *qkv, const int64_t *start,
+          int sequences, fc_attention_shape s, float *scratch);
+/* dqkv (N, ...) is overwritten. `out` and `lse` come from the forward pass; probabilities are
+ * computed anew tile by tile. */
+FC_KERNEL(fc_k_attention_bwd, float *dqkv, const float *dout, const float *qkv, const float *out,
+          const float *lse, const int64_t *start, int sequences, fc_attention_shape s,
+          float *scratch);
+
+/* ---- losses -----------------------------------------------------------------------------------
+ */
+
+/* Cross entropy of logits (N,V) against targets (N), FC_TARGET_IGNORE skipped. loss (N): -log p, 0
+ * where ignored; best (N): argmax, lowest index of equals; dlogits (N,V) = scale (softmax -
+ * onehot), 0 where ignored. dlogits, best may be NULL; dlogits may be logits. */
+FC_KERNEL(fc_k_xent, float *loss, int32_t *best, float *dlogits, const float *logits,
+          const int32_t *targets, float scale, int64_t N, int V);
+
+/* Floats of scratch for fc_k_lm_head. */
+size_t fc_k_lm_head_scratch(int64_t N, int C, int V);
+/* Product with the (tied) head and cross entropy in one, in chunks, so that (N,V) logits are never
+ * stored: logits = x W^T + bias. x (N,C), W (V,C), bias (V) or NULL. loss, best as above.
+ * dx (N,C) is overwritten, dW (V,C) and dbias are added to; each of dx, dW, dbias, best may be NULL
+ * (dx NULL: forward only). */
+FC_KERNEL(fc_k_lm_head, float *loss, int32_t *best, float *dx, float *dW, float *dbias,
+          const float *x, const float *W, const float *bias, const int32_t *targets, float scale,
+          int64_t N, int C, int V, float *scratch);
+
+/* ---- optimisers and vectors ---------------------------------------------------------------------
+ */
+
+/* AdamW [Loshchilov+Hutter 2019, Alg. 2], as torch.optim.AdamW: decoupled decay first, then the
+ * bias-corrected step. step counts from 1. */
+typedef struct {
+  float learning_rate, beta1, beta2, eps, weight_decay;
+} fc_adamw;
+FC_KERNEL(fc_k_adamw, float *w, float *m, float *v, const float *dw, fc_adamw o, int64_t step,
+          int64_t n);
+/* SGD as torch.optim.SGD: g = dw + decay w; v = momentum v + g (v = g at step 1); w -= lr v.
+ * v may be NULL when momentum is 0. */
+typedef struct {
+  float learning_rate, momentum, weight_decay;
+} fc_sgd;
+FC_KERNEL(fc_k_sgd, float *w, float *v, const float *dw, fc_sgd o, int64_t step, int64_t n);
+
+/* Sum of squares in double over fixed blocks (independent of threads). */
+double fc_k_sum_squares(const float *x, int64_t n);
+/* x *= a. */
+FC_KERNEL(fc_k_scale, float *x, float a, int64_t n);
+/* y += a x. */
+FC_KERNEL(fc_k_axpy, float *y, float a, const float *x, int64_t n);
+/* Index of the first element that is not finite, or n. */
+int64_t fc_k_first_not_finite(const float *x, int64_t n);
+/* Largest |x|, NaN if any is NaN. */
+float fc_k_max_abs(const float *x, int64_t n);
+
+/* ---- fixed point --------------------------------------------------------------------------------
+ */
+
+/* sum += llrint(weight * x * scale). Exact in any order; the caller picks the scale (a power of
+ * two) so that no sum overflows: |sum| < 2^63. */
+FC_KERNEL(fc_k_fixed_add, int64_t *sum, const float *x, double weight, double scale, int64_t n);
+/* x = sum / scale. */
+FC_KERNEL(fc_k_fixed_get, float *x, const int64_t *sum, double scale, int64_t n);
+
+#endif

@@ -1,0 +1,161 @@
+/* fc_model.h - one transformer, described by an architecture table.
+ *
+ * An fc_model is a shape, the table of its weight tensors (one f32 blob, offsets in it) and a
+ * borrowed pointer to that blob, which all ranks of a node share read-only. What is trained is a
+ * separate flat vector theta (fc_trainable.h). Usage:
+ *
+ *   fc_model_create(&shape, &model);
+ *   fc_model_set_weights(model, weights);               // borrowed, fc_model_weight_count() floats
+ *   fc_trainable_create(model, &spec, &tr);             // LoRA factors, head, or whole tensors
+ *   fc_work_create(model, tr, max_rows, max_sequences, max_length, &work);   // one per thread
+ *   fc_model_grad(work, theta, &batch, FC_LOSS_CLASSIFY, dtheta, &result);
+ *
+ * The forward and backward pass follow the table; a new family is one entry in arch.c and its
+ * tensor names. All Local; an fc_work belongs to one thread, fc_model is read-only after
+ * set_weights and may be shared. */
+#ifndef FC_MODEL_H
+#define FC_MODEL_H
+
+#include "fedcell/fc_batch.h"
+#include "fedcell/fc_err.h"
+#include "fedcell/fc_kernel.h"
+#include "fedcell/fc_rng.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The linear layers of a block, in the order of computation. QKV is one product whose rows are
+ * Q, then K, then V; an adapter may act on a part of its rows (BERT's `query`) or on all of them
+ * (GPT-2's `c_attn`). */
+typedef enum {
+  FC_SLOT_QKV,
+  FC_SLOT_ATTENTION_OUT,
+  FC_SLOT_UP,
+  FC_SLOT_DOWN,
+  FC_SLOT_COUNT
+} fc_slot;
+
+typedef struct fc_arch fc_arch;                  /* the table's row type; arch.c */
+const fc_arch *fc_arch_find(const char *family); /* "gpt2", "bert", "roberta"; NULL if unknown */
+const char *fc_arch_name(size_t i);              /* the i-th family; NULL past the end */
+const char *fc_arch_meaning(size_t i);
+bool fc_arch_is_causal(const fc_arch *arch);
+
+typedef enum { FC_POOL_FIRST, FC_POOL_MEAN } fc_pool; /* what the classification head sees */
+
+typedef struct {
+  const fc_arch *arch;
+  int layers, width, heads, kv_heads, ffn, vocab, positions, types;
+  int labels;   /* classes of the classification head, 0: none */
+  bool lm_head; /* masked-LM head of encoders (decoders always have theirs, tied) */
+  fc_pool pool;
+  float norm_eps;
+} fc_model_shape;
+/* Fills what the family fixes (types, norm_eps) when it is 0 and checks the rest: SHAPE. */
+fc_err fc_model_shape_check(fc_model_shape *shape);
+
+typedef struct {
+  char name[112]; /* as in Hugging Face files: "bert.encoder.layer.0.attention.self.query.weight" */
+  int64_t rows, cols;         /* (O,I) for weights of linear layers; vectors have rows = 1 */
+  size_t offset;              /* floats into the blob */
+  int layer;                  /* block, -1 outside */
+  bool is_head;               /* classification head: newly initialised when the file has none */
+  bool is_transposed_in_file; /* GPT-2's Conv1D is stored (I,O) */
+} fc_tensor;
+
+typedef struct fc_model fc_model;
+fc_err fc_model_create(const fc_model_shape *shape, fc_model **out);
+void fc_model_destroy(fc_model **model); /* accepts NULL; leaves *model == NULL */
+const fc_model_shape *fc_model_get_shape(const fc_model *model);
+size_t fc_model_weight_count(const fc_model *model);
+/* Tensors in blob order, without gaps; Q, K and V of a block follow each other directly. */
+const fc_tensor *fc_model_tensors(const fc_model *model, size_t *n);
+/* NULL if there is none of that name. Names may carry or lack the family's prefix ("bert."). */
+const fc_tensor *fc_model_find_tensor(const fc_model *model, const char *name);
+void fc_model_set_weights(fc_model *model, const float *weights); /* borrowed */
+const float *fc_model_weights(const fc_model *model);
+/* Initialises as the family's reference does (normal 0.02, GPT-2's residual scaling, norms 1/0);
+ * only the tensors with is_head if heads_only. */
+void fc_model_init_weights(const fc_model *model, uint64_t seed, bool heads_only, float *weights);
+
+/* ---- what is trained --------------------------------------------------------------------------
+ */
+
+typedef struct {
+  const char *const *targets; /* PEFT's target_modules: "query", "c_attn", ...; "all-linear" */
+  size_t n_targets;
+  int lora_rank;            /* R */
+  float alpha;              /* scale alpha/R */
+  float dropout;            /* on the adapter's input, training only */
+  const char *const *saved; /* PEFT's modules_to_save: whole modules trained as they are:
+                               "classifier", "pooler", a tensor's or module's name; "all" */
+  size_t n_saved;
+} fc_trainable_spec;
+
+typedef struct {
+  char name[144];     /* as PEFT names it, e.g. "base_model.model.bert...query.lora_A.weight" */
+  int64_t rows, cols; /* lora_A (R,I), lora_B (O,R), else the tensor's */
+  size_t offset;      /* floats into theta */
+  int tensor; /* index of the weight tensor it adapts or replaces; of c_attn the fused one */
+  char kind;  /* 'A', 'B', or 'W' for a whole tensor */
+} fc_trainable_part;
+
+typedef struct fc_trainable fc_trainable;
+/* USAGE if a target or saved module matches nothing (with the names that exist), or rank is out of
+ * range. */
+fc_err fc_trainable_create(const fc_model *model, const fc_trainable_spec *spec,
+                           fc_trainable **out);
+void fc_trainable_destroy(fc_trainable **t);
+size_t fc_trainable_count(const fc_trainable *t); /* floats of theta */
+const fc_trainable_part *fc_trainable_parts(const fc_trainable *t, size_t *n);
+/* A Kaiming-uniform(a = sqrt 5) as PEFT, B zero, whole tensors copied from the model's weights. */
+void fc_trainable_init(const fc_trainable *t, uint64_t seed, float *theta);
+/* weights (blob) <- the model's weights with theta merged in: W + s B A, replaced tensors. */
+void fc_trainable_merge(const fc_trainable *t, const float *theta, float *weights);
+/* FLOP of one forward and of one backward pass per token at this sequence length, counted from the
+ * architecture: 2 FLOP per weight and token; backward activation gradients down to the deepest
+ * trained layer; weight gradients only where trained; attention scores and head included. */
+typedef struct {
+  double forward_flop, backward_flop;
+} fc_flop_count;
+fc_flop_count fc_trainable_flop_per_token(const fc_trainable *t, double sequence_length,
+                                          bool with_lm_loss);
+
+/* ---- computing --------------------------------------------------------------------------------
+ */
+
+typedef enum {
+  FC_LOSS_CAUSAL_LM, /* batch.targets; decoders */
+  FC_LOSS_MASKED_LM, /* batch.targets; encoders with lm_head */
+  FC_LOSS_CLASSIFY   /* batch.labels */
+} fc_loss_kind;
+
+typedef struct {
+  double loss_sum; /* of -log p over counted targets */
+  int64_t count;   /* targets that were not ignored */
+  int64_t correct; /* argmax equals target */
+} fc_loss_result;
+
+typedef struct fc_work fc_work; /* activations and scratch of one thread, one slab */
+/* max_rows tokens, max_sequences sequences, none longer than max_length. training false: forward
+ * only, far smaller. */
+fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_rows,
+                      int max_sequences, int max_length, bool training, fc_work **out);
+void fc_work_destroy(fc_work **work);
+/* Bytes that fc_work_create would take: for `fedcell check`. */
+size_t fc_work_bytes(const fc_model *model, const fc_trainable *t, int64_t max_rows,
+                     int max_sequences, int max_length, bool training);
+
+/* Forward only: adds to *result. NUMERIC if the loss is not finite; DATA if a token or label is out
+ * of range, SHAPE if the batch exceeds the workspace or a sequence the model's positions. */
+fc_err fc_model_loss(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                     fc_loss_result *result);
+/* Forward and backward: dtheta += d(mean loss over counted targets)/d theta. `dropout_rng` gives
+ * the adapter dropout's masks; ignored when dropout is 0. */
+fc_err fc_model_grad(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                     fc_rng dropout_rng, float *dtheta, fc_loss_result *result);
+/* Logits: (sequences, labels) for CLASSIFY, (N, vocab) else. For tests and generation. */
+fc_err fc_model_logits(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                       float *logits);
+
+#endif
