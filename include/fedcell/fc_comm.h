@@ -7,7 +7,7 @@
  *   FC_TRY(fc_agree(comm, err));      // all ranks get the failure, and its message
  *
  * Sums that must not depend on the number of ranks are taken in 64-bit fixed point
- * (fc_comm_sum_i64) or over fixed blocks in fixed order (fc_comm_sum_blocks). */
+ * (fc_comm_sum_i64). */
 #ifndef FC_COMM_H
 #define FC_COMM_H
 
@@ -36,7 +36,7 @@ fc_err fc_agree(const fc_comm *comm, fc_err mine);
 fc_err fc_comm_sum_i64(const fc_comm *comm, int64_t *x, size_t n);
 /* Collective. As above, the sum on `root` only; others keep their input. */
 fc_err fc_comm_sum_i64_root(const fc_comm *comm, int64_t *x, size_t n, int root);
-/* Collective. x (n) <- the largest over ranks; a NaN on any rank gives NaN on all. */
+/* Collective. x (n) <- the largest over ranks; a NaN counts as +infinity, so that it is never lost. */
 fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n);
 /* Collective. Bytes from root to all; any size (sent in pieces below 2 GiB). */
 fc_err fc_comm_broadcast(const fc_comm *comm, void *data, size_t bytes, int root);

@@ -54,7 +54,7 @@ typedef struct {
 fc_rng fc_rng_open(uint64_t seed, fc_rng_purpose purpose, uint64_t round, uint64_t device);
 
 uint64_t fc_rng_u64(fc_rng *rng);
-/* In (0,1), never 0 or 1; 53 bits. */
+/* In (0,1), never 0 or 1; 52 bits. */
 double fc_rng_uniform(fc_rng *rng);
 /* Standard normal (Box-Muller: always two words). */
 double fc_rng_normal(fc_rng *rng);

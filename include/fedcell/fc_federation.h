@@ -1,0 +1,88 @@
+/* fc_federation.h - the federated run: devices, rounds, methods, results.
+ *
+ *   fc_config_create(tables, n, &cfg);        // the tables of fc_federation_tables()
+ *   ... load, set, finish ...
+ *   fc_federation_create(comm, cfg, &fed);     // data, split, base weights (pretrained if needed)
+ *   fc_federation_run(fed, &request, &summary);
+ *
+ * One round: plan (who takes part, with what bandwidth) -> local training, one device a thread ->
+ * delivery over the simulated radio -> aggregation in fixed point -> evaluation shared over the
+ * ranks -> record, checkpoint. Results are the same bit for bit for any number of ranks. */
+#ifndef FC_FEDERATION_H
+#define FC_FEDERATION_H
+
+#include "fedcell/fc_comm.h"
+#include "fedcell/fc_config.h"
+#include "fedcell/fc_err.h"
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Local. All option tables of a run, in the order of the reference; borrowed, constant. */
+const fc_option_table *fc_federation_tables(size_t *n);
+
+/* Local. The i-th learning method; NULL past the end. */
+const char *fc_method_name(size_t i);
+const char *fc_method_meaning(size_t i);
+
+typedef struct fc_federation fc_federation;
+
+/* Collective. Opens the data, makes the split, finds or pretrains the base model, shares its weights
+ * on every node. */
+fc_err fc_federation_create(const fc_comm *comm, fc_config *cfg, fc_federation **out);
+void fc_federation_destroy(fc_federation **fed); /* Collective; accepts NULL */
+
+/* What one round brought; NaN where a round was not evaluated. */
+typedef struct {
+  int64_t round;  /* from 1; 0 is the state before training */
+  int64_t rounds; /* planned */
+  double train_loss, test_loss, test_accuracy;
+  double sim_time_s;   /* simulated, since the start */
+  double energy_j;     /* this round */
+  double total_energy_j;
+  double tokens;       /* trained in this round */
+  double wall_time_s;  /* this round took */
+  int64_t participants, delivered;
+} fc_round_report;
+
+typedef struct {
+  const char *output;       /* result file; the checkpoint lies beside it */
+  bool resume;              /* continue from the checkpoint if there is one */
+  const char *command_line; /* for the provenance */
+  volatile sig_atomic_t *stop; /* set by a signal: finish the round, checkpoint, STOPPED; may be NULL */
+  void (*on_round)(void *arg, const fc_round_report *r); /* rank 0 only; may be NULL */
+  void *arg;
+} fc_run_request;
+
+typedef struct {
+  fc_round_report first, last; /* before training; after the last round */
+  double uplink_bits, downlink_bits, flop; /* totals */
+  const char *ended_by; /* "rounds", "target_loss", "target_accuracy" */
+} fc_run_summary;
+
+/* Collective. Runs, or resumes, and writes the result file; STOPPED after a stop request. */
+fc_err fc_federation_run(fc_federation *fed, const fc_run_request *request,
+                         fc_run_summary *summary);
+
+/* Collective. Makes the embedded base that the configuration asks for, unless the cache has it;
+ * folder (caller frees with fc_free) is where it lies. */
+fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, char **folder);
+
+/* What a run will need, told by `fedcell check` before anything runs. */
+typedef struct {
+  uint32_t devices, participants;
+  int64_t samples_train, samples_public, samples_test;
+  size_t base_weights, trained_weights; /* numbers of weights */
+  double node_shared_bytes;       /* base weights, once per node */
+  double rank_bytes;              /* everything else of a rank, at this number of ranks and threads */
+  double node_bytes;              /* the whole node */
+  double idle_device_bytes;       /* each further simulated device that does not train */
+  double thread_bytes;            /* what one training thread holds */
+  double participant_bytes;       /* each further participant of a round */
+  double flop_per_round, uplink_bits_per_round, downlink_bits_per_round;
+} fc_estimate;
+/* Local (reads the data, allocates little). ranks on this node and threads per rank as given. */
+fc_err fc_federation_estimate(fc_config *cfg, int ranks, int threads, fc_estimate *out);
+
+#endif

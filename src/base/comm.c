@@ -1,0 +1,102 @@
+/* comm.c - agreement, broadcasts and exact sums over ranks. */
+#include "fedcell/fc_comm.h"
+#include "fedcell/fc_mem.h"
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* MPI counts are int: larger transfers go in pieces. */
+enum { PIECE = 1 << 28 };
+
+/* Translates an MPI error code (communicators return errors, see fc_comm_create). */
+static fc_err from_mpi(int code, const char *what) {
+  if (code == MPI_SUCCESS) return FC_ERR_OK;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  return fc_fail(FC_ERR_PEER, "%s failed: %s", what, text);
+}
+
+#define MPI_TRY(call) FC_TRY(from_mpi((call), #call))
+
+fc_err fc_comm_create(fc_comm **out) {
+  *out = NULL;
+  fc_comm *c = NULL;
+  FC_TRY(fc_alloc(1, sizeof *c, &c));
+  c->world = c->node = MPI_COMM_NULL;
+  *out = c;
+  MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->world));
+  MPI_TRY(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &c->node));
+  MPI_TRY(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN));
+  MPI_TRY(MPI_Comm_set_errhandler(c->node, MPI_ERRORS_RETURN));
+  MPI_Comm_rank(c->world, &c->rank);
+  MPI_Comm_size(c->world, &c->size);
+  MPI_Comm_rank(c->node, &c->node_rank);
+  MPI_Comm_size(c->node, &c->node_size);
+  return FC_ERR_OK;
+}
+
+void fc_comm_destroy(fc_comm **comm) {
+  if (!*comm) return;
+  if ((*comm)->node != MPI_COMM_NULL) MPI_Comm_free(&(*comm)->node);
+  if ((*comm)->world != MPI_COMM_NULL) MPI_Comm_free(&(*comm)->world);
+  fc_free(*comm);
+  *comm = NULL;
+}
+
+fc_err fc_agree(const fc_comm *comm, fc_err mine) {
+  /* MINLOC on "rank if failed, else size": the lowest failing rank speaks for all */
+  int first = mine == FC_ERR_OK ? comm->size : comm->rank;
+  MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm->world));
+  if (first == comm->size) return FC_ERR_OK;
+  struct {
+    int err;
+    char message[FC_ERR_MESSAGE_SIZE];
+  } told = {(int)mine, ""};
+  if (comm->rank == first) memcpy(told.message, fc_err_message(), sizeof told.message);
+  MPI_TRY(MPI_Bcast(&told, (int)sizeof told, MPI_BYTE, first, comm->world));
+  return fc_fail((fc_err)told.err, "%s", told.message);
+}
+
+fc_err fc_comm_sum_i64(const fc_comm *comm, int64_t *x, size_t n) {
+  for (size_t at = 0; at < n; at += PIECE) {
+    int piece = (int)(n - at < PIECE ? n - at : PIECE);
+    MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, x + at, piece, MPI_INT64_T, MPI_SUM, comm->world));
+  }
+  return FC_ERR_OK;
+}
+
+fc_err fc_comm_sum_i64_root(const fc_comm *comm, int64_t *x, size_t n, int root) {
+  bool is_root = comm->rank == root;
+  for (size_t at = 0; at < n; at += PIECE) {
+    int piece = (int)(n - at < PIECE ? n - at : PIECE);
+    MPI_TRY(MPI_Reduce(is_root ? MPI_IN_PLACE : x + at, is_root ? x + at : NULL, piece, MPI_INT64_T,
+                       MPI_SUM, root, comm->world));
+  }
+  return FC_ERR_OK;
+}
+
+fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (isnan(x[i])) x[i] = INFINITY; /* MPI_MAX may lose a NaN */
+  MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, x, (int)n, MPI_DOUBLE, MPI_MAX, comm->world));
+  return FC_ERR_OK;
+}
+
+fc_err fc_comm_broadcast(const fc_comm *comm, void *data, size_t bytes, int root) {
+  for (size_t at = 0; at < bytes; at += PIECE) {
+    int piece = (int)(bytes - at < PIECE ? bytes - at : PIECE);
+    MPI_TRY(MPI_Bcast((char *)data + at, piece, MPI_BYTE, root, comm->world));
+  }
+  return FC_ERR_OK;
+}
+
+fc_err fc_comm_barrier(const fc_comm *comm) {
+  return from_mpi(MPI_Barrier(comm->world), "MPI_Barrier");
+}
+
+void fc_comm_share(int64_t n, int size, int rank, int64_t *first, int64_t *count) {
+  int64_t each = n / size, extra = n % size;
+  *first = rank * each + (rank < extra ? rank : extra);
+  *count = each + (rank < extra ? 1 : 0);
+}

@@ -1,0 +1,216 @@
+/* federation.h - what the files of this room share: the run's state, the round, the methods. */
+#ifndef FEDERATION_H
+#define FEDERATION_H
+
+#include "fedcell/fc_cell.h"
+#include "fedcell/fc_data.h"
+#include "fedcell/fc_federation.h"
+#include "fedcell/fc_mem.h"
+#include "fedcell/fc_model.h"
+#include "fedcell/fc_optimizer.h"
+#include "fedcell/fc_store.h"
+#include "fedcell/fc_tokenizer.h"
+#include "fedcell/fc_weights.h"
+
+/* ---- settings (options.c) ----------------------------------------------------------------------- */
+
+typedef struct {
+  fc_optimizer_settings optimizer;
+  int iterations; /* optimiser steps of a device in a round */
+  int batch;      /* sequences of one mini-batch */
+  int accumulate; /* mini-batches per optimiser step */
+} fc_local_settings;
+
+typedef struct {
+  const char *method;
+  int64_t rounds;
+  int64_t participants; /* 0: by fraction */
+  double fraction;
+  bool weight_by_samples;
+  int bits_per_weight;
+  int64_t eval_every;
+  int64_t eval_devices; /* of methods with one model a device; 0: all */
+  double server_flops;
+  double target_loss, target_accuracy; /* 0: none */
+  int64_t checkpoint_every;
+  fc_local_settings local;
+} fc_federation_settings;
+fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
+
+extern const fc_option_table fc_run_options, fc_model_options, fc_adapter_options,
+    fc_federation_options, fc_stop_options, fc_pretrain_options;
+
+/* ---- the base model (base.c, pretrain.c) ---------------------------------------------------------- */
+
+/* Everything that a learning task needs, shared by federation and pretraining. */
+typedef struct {
+  fc_dataset *dataset;
+  fc_split *split;
+  fc_tokenizer *tokenizer;
+  fc_corpus *corpus;
+  fc_model *model;
+  fc_shared_weights *weights;
+  fc_trainable *trainable;
+  fc_loss_kind loss;
+} fc_task_setup;
+
+/* Collective. `comm` NULL: for an estimate, on one rank, without weights. */
+fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task);
+void fc_task_destroy(fc_task_setup *task);
+/* Local. Name of the cache folder of the embedded base for this configuration; caller frees. */
+fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
+                      char **folder);
+/* Collective. Pretrains into `folder` (published by rename when complete). */
+fc_err fc_base_pretrain(const fc_comm *comm, const fc_config *cfg, const fc_dataset *ds,
+                        const fc_split *split, const char *folder);
+fc_sequence_format fc_task_format(const fc_config *cfg);
+/* Which rank is told of; the first line of a phase's progress. */
+fc_err fc_join(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- training (train.c, parallel.c) --------------------------------------------------------------- */
+
+/* What one thread needs to train: activations, batch arrays, gradient, optimiser state. */
+typedef struct {
+  fc_work *work;
+  fc_batcher *batcher;
+  float *gradient;        /* (P) */
+  float *optimizer_state; /* fc_optimizer_state_count */
+  uint32_t *samples;      /* (batch) */
+} fc_thread;
+
+typedef struct {
+  int n;
+  fc_thread *thread;
+} fc_threads;
+/* Local. `training` false: evaluation only (no gradient). batch sequences of the corpus' longest. */
+fc_err fc_threads_create(const fc_task_setup *task, int batch, const fc_optimizer_settings *o,
+                         bool training, int n, fc_threads *out);
+void fc_threads_destroy(fc_threads *t);
+size_t fc_threads_bytes(const fc_task_setup *task, int batch, const fc_optimizer_settings *o,
+                        bool training, int n);
+
+/* A participant: the plan above, what came out below. */
+typedef struct {
+  uint32_t device;
+  double bandwidth_hz;
+  double samples;     /* |D_k|, the aggregation weight before normalising */
+  double tokens;      /* trained */
+  fc_loss_result loss;
+  fc_work_load load;
+  fc_cost cost;
+} fc_participant;
+
+typedef struct {
+  int64_t number; /* from 1 */
+  uint32_t n;     /* participants of all ranks, in device order */
+  fc_participant *all;
+  uint32_t first, count; /* those trained here: all[first .. first+count) */
+  float *theta;          /* (count, P): where they start, then what they trained */
+  double latency_s, energy_j, uplink_bits, downlink_bits, flop, tokens;
+  double train_loss;
+  int64_t delivered;
+} fc_round;
+
+struct fc_federation {
+  const fc_comm *comm;
+  fc_config *cfg;
+  uint64_t seed;
+  fc_federation_settings set;
+  fc_task_setup task;
+  fc_cell *cell;
+  const struct fc_method *method;
+  void *method_state;
+  fc_threads threads;
+  size_t P;       /* trained weights */
+  float *theta;   /* (P) the global model's trained weights, on every rank */
+  fc_flop_count flop_per_token;
+  fc_table *rounds, *participation;
+  int64_t participation_rows; /* of all ranks so far */
+  double sim_time_s, total_energy_j;
+};
+
+/* Local. Trains own participants from round->theta in place, one device a thread. */
+fc_err fc_train_participants(fc_federation *fed, fc_round *round);
+
+/* Data-parallel training of one model on pooled samples: the gradient of a step is the mean over
+ * fixed micro-batches, summed over ranks in fixed point. */
+typedef struct {
+  const fc_comm *comm;
+  const fc_task_setup *task;
+  fc_threads *threads;
+  fc_loss_kind loss;
+  int micro_batch;   /* sequences a thread takes at a time: fixes the result, not the ranks */
+  uint64_t seed;
+  float *theta;      /* (P) the same on all ranks */
+  fc_optimizer optimizer;
+  float *gradients;  /* (micro-batches per step, P) of this rank */
+  int64_t *sum;      /* (P) */
+} fc_parallel;
+fc_err fc_parallel_create(fc_parallel *p, const fc_optimizer_settings *o, int max_batch);
+void fc_parallel_destroy(fc_parallel *p);
+/* Collective. One optimiser step on these samples; adds to *result (of all ranks) and *tokens. */
+fc_err fc_parallel_step(fc_parallel *p, const uint32_t *samples, int n, int64_t step,
+                        fc_loss_result *result, double *tokens);
+
+/* ---- sums that do not depend on the ranks (exact.c) -------------------------------------------------- */
+
+/* Collective. sums (k) <- column sums of x (n,k) over all ranks' rows, in fixed point scaled by the
+ * largest value of each column. k <= 16. NUMERIC if a value is not finite. */
+fc_err fc_exact_sums(const fc_comm *comm, const double *x, int64_t n, int k, double *sums);
+/* Power of two s with largest * s <= 2^bits; 0 if largest is 0. */
+double fc_exact_scale(double largest, int bits);
+
+/* ---- evaluation (evaluate.c) -------------------------------------------------------------------------- */
+
+typedef struct {
+  double loss, accuracy;
+} fc_metrics;
+/* Collective. Of one model on the test part; blocks of samples are shared over ranks and threads. */
+fc_err fc_evaluate_global(fc_federation *fed, const float *theta, fc_metrics *m);
+/* Local. Of one model on the whole test part by this rank alone: for methods with a model a device. */
+fc_err fc_evaluate_alone(fc_federation *fed, fc_thread *thread, const float *theta,
+                         fc_loss_result *result);
+
+/* ---- methods ------------------------------------------------------------------------------------------ */
+
+typedef struct fc_method {
+  const char *name, *meaning;
+  bool keeps_device_models; /* devices are trained where their model lives */
+  /* Collective; each may be NULL where it says so. */
+  fc_err (*create)(fc_federation *fed, void **state); /* or NULL */
+  void (*destroy)(void *state);                       /* or NULL */
+  fc_err (*plan)(fc_federation *fed, fc_round *round);
+  fc_err (*train)(fc_federation *fed, fc_round *round);
+  fc_err (*server)(fc_federation *fed, fc_round *round);
+  fc_err (*evaluate)(fc_federation *fed, fc_metrics *m);
+  void (*save)(fc_federation *fed, fc_store_file *f);                /* into /state; or NULL */
+  fc_err (*load)(fc_federation *fed, const fc_store_reader *r);      /* or NULL */
+  /* Local. Bytes that a device's state holds on its rank while it is idle, and bits sent. */
+  size_t (*device_bytes)(size_t P); /* or NULL: none */
+  bool uses_radio;
+} fc_method;
+const fc_method *fc_method_find(const char *name);
+extern const fc_method fc_method_fedlora, fc_method_local, fc_method_centralised;
+
+/* Pieces that methods are put together from (plan.c, aggregate.c). */
+/* Collective. Draws the participants and gives each an equal share of the band. */
+fc_err fc_plan_random(fc_federation *fed, fc_round *round);
+/* Collective. Latency, energy, delivery of own participants; the round's totals on all ranks. */
+fc_err fc_plan_deliver(fc_federation *fed, fc_round *round);
+/* Collective. theta += sum_k p_k (theta_k - theta) over the delivered ones [FedAvg]. */
+fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round);
+int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devices);
+
+/* ---- records (record.c, checkpoint.c, provenance.c) ------------------------------------------------------ */
+
+fc_err fc_record_create(fc_federation *fed);
+fc_err fc_record_round(fc_federation *fed, const fc_round *round, const fc_round_report *report);
+/* Collective. The finished result, or with `state` a checkpoint from which `round` is continued. */
+fc_err fc_record_write(fc_federation *fed, const fc_run_request *request, const char *path,
+                       bool state, int64_t round);
+void fc_record_provenance(fc_federation *fed, const fc_run_request *request, fc_store_file *f);
+/* Collective. *round: the last finished round; 0 with no checkpoint there. */
+fc_err fc_checkpoint_load(fc_federation *fed, const char *path, int64_t *round);
+fc_err fc_checkpoint_path(const char *output, char **path);
+
+#endif
