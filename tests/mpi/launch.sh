@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# launch.sh RANKS PROGRAM [ARGUMENTS]: one MPI test program under mpirun, as CTest calls it.
+set -euo pipefail
+# shellcheck source=jobs/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../jobs/common.sh"
+
+# More ranks than cores: a rank that waits must give its core away.
+export OMPI_MCA_mpi_yield_when_idle=1
+mpi_run "$@"
