@@ -1,5 +1,6 @@
 # Writes build_info.h (see the top CMakeLists.txt); run at every build because a commit changes no
 # file that the build system watches. An unchanged header is left alone.
+cmake_minimum_required(VERSION 3.20)
 find_program(GIT git)
 set(commit unknown)
 if(GIT)
