@@ -1,0 +1,91 @@
+/* attention_ref.c - the yardstick of attention.c: one score at a time, in double, without tiles. */
+#include "kernel.h"
+#include <math.h>
+
+/* Where query i of a head and key/value j of its group stand in a qkv row. */
+typedef struct {
+  int64_t ld, q, k, v;
+  int width;
+  double scale;
+} head_place;
+
+static head_place place_of(fc_attention_shape s, int head) {
+  const int kv = head / (s.heads / s.kv_heads);
+  return (head_place){.ld = (int64_t)(s.heads + 2 * s.kv_heads) * s.head_width,
+                      .q = (int64_t)head * s.head_width,
+                      .k = (int64_t)(s.heads + kv) * s.head_width,
+                      .v = (int64_t)(s.heads + s.kv_heads + kv) * s.head_width,
+                      .width = s.head_width,
+                      .scale = 1.0 / sqrt((double)s.head_width)};
+}
+
+static double score(const float *qkv, head_place p, int64_t i, int64_t j) {
+  double sum = 0.0;
+  for (int c = 0; c < p.width; c++)
+    sum += (double)qkv[i * p.ld + p.q + c] * qkv[j * p.ld + p.k + c];
+  return sum * p.scale;
+}
+
+static int64_t key_end(fc_attention_shape s, int64_t query, int64_t end) {
+  return s.causal ? query + 1 : end;
+}
+
+static double log_sum_exp(const float *qkv, head_place p, int64_t i, int64_t first, int64_t end) {
+  double largest = -INFINITY, sum = 0.0;
+  for (int64_t j = first; j < end; j++) largest = fmax(largest, score(qkv, p, i, j));
+  for (int64_t j = first; j < end; j++) sum += exp(score(qkv, p, i, j) - largest);
+  return largest + log(sum);
+}
+
+void fc_k_attention_fwd_ref(float *out, float *lse, const float *qkv, const int64_t *start,
+                            int sequences, fc_attention_shape s, float *scratch) {
+  (void)scratch;
+  for (int b = 0; b < sequences; b++)
+    for (int h = 0; h < s.heads; h++)
+      for (int64_t i = start[b]; i < start[b + 1]; i++) {
+        const head_place p = place_of(s, h);
+        const int64_t end = key_end(s, i, start[b + 1]);
+        const double l = log_sum_exp(qkv, p, i, start[b], end);
+        float *o = out + (i * s.heads + h) * s.head_width;
+        lse[i * s.heads + h] = (float)l;
+        for (int c = 0; c < s.head_width; c++) {
+          double sum = 0.0;
+          for (int64_t j = start[b]; j < end; j++)
+            sum += exp(score(qkv, p, i, j) - l) * qkv[j * p.ld + p.v + c];
+          o[c] = (float)sum;
+        }
+      }
+}
+
+/* Adds what query i of head h contributes to dqkv. */
+static void backward_query(float *dqkv, const float *dout, const float *qkv, const float *out,
+                           double lse, head_place p, int64_t i, int64_t first, int64_t end) {
+  double d = 0.0;
+  for (int c = 0; c < p.width; c++) d += (double)dout[c] * out[c];
+  for (int64_t j = first; j < end; j++) {
+    const double prob = exp(score(qkv, p, i, j) - lse);
+    double dprob = 0.0;
+    for (int c = 0; c < p.width; c++) dprob += (double)dout[c] * qkv[j * p.ld + p.v + c];
+    const double dscore = prob * (dprob - d) * p.scale;
+    for (int c = 0; c < p.width; c++) {
+      dqkv[i * p.ld + p.q + c] += (float)(dscore * qkv[j * p.ld + p.k + c]);
+      dqkv[j * p.ld + p.k + c] += (float)(dscore * qkv[i * p.ld + p.q + c]);
+      dqkv[j * p.ld + p.v + c] += (float)(prob * dout[c]);
+    }
+  }
+}
+
+void fc_k_attention_bwd_ref(float *dqkv, const float *dout, const float *qkv, const float *out,
+                            const float *lse, const int64_t *start, int sequences,
+                            fc_attention_shape s, float *scratch) {
+  (void)scratch;
+  const int64_t ld = (int64_t)(s.heads + 2 * s.kv_heads) * s.head_width;
+  memset(dqkv + start[0] * ld, 0, (size_t)((start[sequences] - start[0]) * ld) * sizeof *dqkv);
+  for (int b = 0; b < sequences; b++)
+    for (int h = 0; h < s.heads; h++)
+      for (int64_t i = start[b]; i < start[b + 1]; i++) {
+        const int64_t at = (i * s.heads + h) * s.head_width;
+        backward_query(dqkv, dout + at, qkv, out + at, lse[i * s.heads + h], place_of(s, h), i,
+                       start[b], key_end(s, i, start[b + 1]));
+      }
+}

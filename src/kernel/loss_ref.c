@@ -1,0 +1,68 @@
+/* loss_ref.c - the yardsticks of loss.c, in double; the fused head holds one row's sums only. */
+#include "fedcell/fc_batch.h"
+#include "kernel.h"
+#include <math.h>
+
+void fc_k_xent_ref(float *loss, int32_t *best, float *dlogits, const float *logits,
+                   const int32_t *targets, float scale, int64_t N, int V) {
+  for (int64_t n = 0; n < N; n++) {
+    const float *row = logits + n * V;
+    int32_t b = 0;
+    for (int v = 1; v < V; v++)
+      if (row[v] > row[b]) b = v;
+    double sum = 0.0, largest = row[b];
+    for (int v = 0; v < V; v++) sum += exp(row[v] - largest);
+    const double lse = largest + log(sum);
+    const bool counted = targets[n] != FC_TARGET_IGNORE;
+    loss[n] = counted ? (float)(lse - row[targets[n]]) : 0.0f;
+    if (best) best[n] = b;
+    for (int v = 0; dlogits && v < V; v++) {
+      const double d = exp(row[v] - lse) - (v == targets[n]);
+      dlogits[n * V + v] = counted ? (float)(scale * d) : 0.0f;
+    }
+  }
+}
+
+static double logit(const float *x, const float *W, const float *bias, int v, int C) {
+  double sum = bias ? bias[v] : 0.0;
+  for (int c = 0; c < C; c++) sum += (double)x[c] * W[(int64_t)v * C + c];
+  return sum;
+}
+
+/* Gradient of one row: dx (C) or NULL is overwritten, dW and dbias are added to. */
+static void row_gradient(float *dx, float *dW, float *dbias, const float *x, const float *W,
+                         const float *bias, double lse, int target, double scale, int C, int V) {
+  for (int v = 0; v < V; v++) {
+    const double d = scale * (exp(logit(x, W, bias, v, C) - lse) - (v == target));
+    for (int c = 0; c < C; c++) {
+      dx[c] += (float)(d * W[(int64_t)v * C + c]);
+      if (dW) dW[(int64_t)v * C + c] += (float)(d * x[c]);
+    }
+    if (dbias) dbias[v] += (float)d;
+  }
+}
+
+void fc_k_lm_head_ref(float *loss, int32_t *best, float *dx, float *dW, float *dbias,
+                      const float *x, const float *W, const float *bias, const int32_t *targets,
+                      float scale, int64_t N, int C, int V, float *scratch) {
+  (void)scratch;
+  for (int64_t n = 0; n < N; n++) {
+    const float *row = x + n * C;
+    loss[n] = 0.0f;
+    if (best) best[n] = -1;
+    if (dx) memset(dx + n * C, 0, (size_t)C * sizeof *dx);
+    if (targets[n] == FC_TARGET_IGNORE) continue;
+    double largest = -INFINITY, sum = 0.0;
+    int32_t b = 0;
+    for (int v = 0; v < V; v++) {
+      const double l = logit(row, W, bias, v, C);
+      if (l > largest) b = v;
+      largest = l > largest ? l : largest;
+    }
+    for (int v = 0; v < V; v++) sum += exp(logit(row, W, bias, v, C) - largest);
+    const double lse = largest + log(sum);
+    loss[n] = (float)(lse - logit(row, W, bias, targets[n], C));
+    if (best) best[n] = b;
+    if (dx) row_gradient(dx + n * C, dW, dbias, row, W, bias, lse, targets[n], scale, C, V);
+  }
+}

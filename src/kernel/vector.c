@@ -1,0 +1,97 @@
+/* vector.c - sums, scalings, checks and fixed-point conversion of flat vectors. */
+#include "approx.h"
+#include "kernel.h"
+#include <assert.h>
+#include <math.h>
+
+enum { SUM_BLOCK = 4096, SUM_LANES = 16 };
+
+/* Lanes are spelt out, so that every instruction set adds in the same order. */
+FC_K_CLONES
+static double block_sum_squares(const float *x, int64_t n) {
+  double lane[SUM_LANES] = {0};
+  int64_t i = 0;
+  for (; i + SUM_LANES <= n; i += SUM_LANES)
+    for (int l = 0; l < SUM_LANES; l++) lane[l] += (double)x[i + l] * x[i + l];
+  for (int l = 0; i < n; i++, l++) lane[l] += (double)x[i] * x[i];
+  double sum = 0.0;
+  for (int l = 0; l < SUM_LANES; l++) sum += lane[l];
+  return sum;
+}
+
+double fc_k_sum_squares(const float *x, int64_t n) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i += SUM_BLOCK)
+    sum += block_sum_squares(x + i, fc_k_min(SUM_BLOCK, n - i));
+  return sum;
+}
+
+FC_K_CLONES
+void fc_k_scale(float *x, float a, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) x[i] *= a;
+}
+
+void fc_k_scale_ref(float *x, float a, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = (float)((double)x[i] * a);
+}
+
+FC_K_CLONES
+void fc_k_axpy(float *y, float a, const float *x, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+void fc_k_axpy_ref(float *y, float a, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = (float)(y[i] + (double)a * x[i]);
+}
+
+/* Largest bit pattern of |x|: as integers these are ordered like the numbers, with infinity and
+ * then NaN on top. */
+FC_K_CLONES
+static uint32_t max_abs_bits(const float *x, int64_t n) {
+  uint32_t largest = 0;
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = 0; i < n; i++) {
+    const uint32_t bits = fc_bits_of_float(x[i]) & 0x7fffffffu;
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+float fc_k_max_abs(const float *x, int64_t n) {
+  return fc_float_of_bits(max_abs_bits(x, n));
+}
+
+int64_t fc_k_first_not_finite(const float *x, int64_t n) {
+  enum { BLOCK = 1024, EXPONENT = 0x7f800000 };
+  for (int64_t i = 0; i < n; i += BLOCK) {
+    const int64_t end = fc_k_min(n, i + BLOCK);
+    if (max_abs_bits(x + i, end - i) < EXPONENT) continue;
+    while (isfinite(x[i])) i++;
+    return i;
+  }
+  return n;
+}
+
+/* ---- fixed point ----------------------------------------------------------------------------- */
+
+FC_K_CLONES
+void fc_k_fixed_add(int64_t *sum, const float *x, double weight, double scale, int64_t n) {
+  assert(fc_k_first_not_finite(x, n) == n && isfinite(weight));
+  for (int64_t i = 0; i < n; i++) sum[i] += llrint(weight * x[i] * scale);
+}
+
+void fc_k_fixed_add_ref(int64_t *sum, const float *x, double weight, double scale, int64_t n) {
+  for (int64_t i = 0; i < n; i++) sum[i] += llrint(weight * x[i] * scale);
+}
+
+FC_K_CLONES
+void fc_k_fixed_get(float *x, const int64_t *sum, double scale, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) x[i] = (float)((double)sum[i] / scale);
+}
+
+void fc_k_fixed_get_ref(float *x, const int64_t *sum, double scale, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = (float)((double)sum[i] / scale);
+}
