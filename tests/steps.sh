@@ -1,0 +1,208 @@
+# shellcheck shell=bash
+# tests/steps.sh - the steps of tests/run.sh, one function step_<name> each; sourced by it.
+# A step reports every test with `tell`; what it prints goes to build/test-logs/<name>.log.
+
+: "${filter=}" # set by run.sh
+logs=build/test-logs
+# One line "passed|failed|skipped step/test reason" for each test: the only source of all counts.
+tally=$logs/tally.txt
+
+release_build=build-test
+asan_build=build-asan
+fuzz_build=build-fuzz
+
+# tell passed|failed|skipped STEP[/TEST] [REASON]
+tell() { printf '%s\n' "$*" >>"$tally"; }
+
+# Tally lines in, "N passed, N failed, N skipped" out.
+count_tests() {
+  awk '{ n[$1]++ } END { printf "%d passed, %d failed, %d skipped\n", n["passed"], n["failed"], n["skipped"] }'
+}
+
+# selected STEP [TEST]: does the filter take it? A filter that matches the step takes all of it.
+selected() { [[ -z $filter || $1 =~ $filter || (-n ${2-} && $2 =~ $filter) ]]; }
+
+# The filter for the names inside a step: empty where the step as a whole is taken.
+inner_filter() { if [[ $1 =~ $filter ]]; then echo ''; else echo "$filter"; fi; }
+
+# Project files with these endings, whether the project is a git checkout or an unpacked archive.
+project_files() {
+  if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    git ls-files -co --exclude-standard -- "$@" | while read -r file; do
+      [[ ! -f $file ]] || echo "$file"
+    done
+  else
+    local name names=()
+    for name in "$@"; do names+=(-o -path "./$name"); done
+    find . -path './build*' -prune -o -type f \( "${names[@]:1}" \) -print
+  fi
+}
+
+# report STEP EXIT-CODE: a step that is one test.
+report() {
+  if (($2 == 0)); then tell passed "$1"; else tell failed "$1" "see $logs/$1.log"; fi
+}
+
+# ---- checks of the text -------------------------------------------------------------------------
+
+step_format() {
+  selected format || return 0
+  local code=0
+  project_files '*.c' '*.h' | xargs -r clang-format --dry-run -Werror || code=$?
+  report format "$code"
+}
+
+step_shellcheck() {
+  selected shellcheck || return 0
+  local code=0
+  project_files '*.sh' '.ci/run' '*.sbatch' | xargs -r shellcheck -x || code=$?
+  report shellcheck "$code"
+}
+
+step_documents() {
+  selected documents || return 0
+  local code=0
+  python3 tests/documents.py || code=$?
+  report documents "$code"
+}
+
+step_clang_tidy() {
+  selected clang-tidy || return 0
+  local code=0
+  run-clang-tidy -p "$release_build" -quiet -j "$(cores)" "$PWD/src/" || code=$?
+  report clang-tidy "$code"
+}
+
+# ---- building -----------------------------------------------------------------------------------
+
+step_build() {
+  # -g: valgrind then names files and lines.
+  configure "$release_build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS=-g -DFEDCELL_WERROR=ON
+  # rooms_link: no room reaches what it may not use.
+  cmake --build "$release_build" -j "$(cores)" --target all rooms_link
+  if selected build; then tell passed build; fi
+}
+
+# run_ctest STEP FOLDER CTEST-OPTIONS...: its tests into the tally, one by one.
+run_ctest() {
+  local name=$1 folder=$2 inner xml
+  shift 2
+  inner=$(inner_filter "$name")
+  xml=$PWD/$logs/$name-$(basename "$folder").xml
+  # ctest's own exit code says less than its report; no report at all makes the next line fail.
+  ctest --test-dir "$folder" -j "$(cores)" -R "$inner" "$@" --output-on-failure \
+    --output-junit "$xml" --test-output-size-passed 1000000 || true
+  python3 tests/read_junit.py "$name" "$xml" >>"$tally"
+}
+
+step_unit() { run_ctest unit "$release_build" -LE '^(kernel|mpi)$'; }
+step_kernel() { run_ctest kernel "$release_build" -L '^kernel$'; }
+step_mpi() { run_ctest mpi "$release_build" -L '^mpi$'; }
+
+# The same programs under the address and undefined-behaviour sanitizers. Leaks inside Open MPI and
+# its libraries are not ours (tests/lsan.supp).
+step_sanitized() {
+  configure "$asan_build" -DCMAKE_BUILD_TYPE=Debug -DFEDCELL_SANITIZE=address,undefined
+  cmake --build "$asan_build" -j "$(cores)"
+  LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
+    UBSAN_OPTIONS=print_stacktrace=1 run_ctest sanitized "$asan_build"
+}
+
+# ---- fuzzing ------------------------------------------------------------------------------------
+
+fuzz_seconds=10
+
+# Each reader is fed mutations of its seeds for a few seconds under the sanitizers.
+step_fuzz() {
+  CC=clang configure "$fuzz_build" -DCMAKE_BUILD_TYPE=Release -DFEDCELL_FUZZ=ON -DFEDCELL_TESTS=OFF
+  cmake --build "$fuzz_build" -j "$(cores)" --target fuzzers
+  local program reader found
+  for program in "$fuzz_build"/tests/fuzz_*; do
+    [[ -f $program && -x $program ]] || continue
+    reader=${program##*/fuzz_}
+    selected fuzz "$reader" || continue
+    found=$fuzz_build/corpus/$reader # what is found on the way is kept and used by the next run
+    mkdir -p "$found"
+    local folders=("$found")
+    if [[ -d tests/fuzz/corpus/$reader ]]; then folders+=("tests/fuzz/corpus/$reader"); fi
+    if LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
+      "$program" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
+      -print_final_stats=1 -artifact_prefix="$logs/fuzz-$reader-" "${folders[@]}"; then
+      tell passed "fuzz/$reader"
+    else
+      tell failed "fuzz/$reader" "the input is kept as $logs/fuzz-$reader-*"
+    fi
+  done
+}
+
+# ---- valgrind -----------------------------------------------------------------------------------
+
+# Use of uninitialised memory, which the sanitizers do not see, in the rooms that read files and
+# hold the program's memory. Their slow programs (whole corpora) would take too long.
+step_valgrind() {
+  local program test code
+  for program in "$release_build"/tests/{base,config,text,data}_test_*; do
+    [[ -f $program && -x $program ]] || continue
+    test=${program##*/}
+    test=${test/_test_/.}
+    selected valgrind "$test" || continue
+    # shellcheck disable=SC2310 # the code is looked at
+    code=0
+    OMP_NUM_THREADS=1 timeout 120 valgrind -q --error-exitcode=99 --leak-check=full \
+      --errors-for-leak-kinds=definite --show-leak-kinds=definite "$program" \
+      >"$logs/valgrind-$test.log" 2>&1 || code=$?
+    case $code in
+      0) tell passed "valgrind/$test" ;;
+      77) tell skipped "valgrind/$test" "$(tail -n 1 "$logs/valgrind-$test.log")" ;;
+      124) tell skipped "valgrind/$test" "takes over 120 s under valgrind" ;;
+      *) tell failed "valgrind/$test" "see $logs/valgrind-$test.log" ;;
+    esac
+  done
+}
+
+# ---- scripts and Python -------------------------------------------------------------------------
+
+# Every executable tests/e2e/*.sh and tests/fault/*.sh is one test. It is given FEDCELL (the program)
+# and TEST_TMP (an empty folder of its own); exit code 77 means skipped, its last line says why.
+step_scripts() {
+  local script test code log
+  export FEDCELL=$PWD/$release_build/fedcell TEST_TMP
+  for script in tests/e2e/*.sh tests/fault/*.sh; do
+    [[ -x $script ]] || continue
+    test=$(basename "$(dirname "$script")").$(basename "$script" .sh)
+    selected scripts "$test" || continue
+    log=$logs/script-$test.log
+    TEST_TMP=$(mktemp -d)
+    code=0
+    timeout --kill-after=10 600 "$script" >"$log" 2>&1 </dev/null || code=$?
+    rm -rf "$TEST_TMP"
+    case $code in
+      0) tell passed "scripts/$test" ;;
+      77) tell skipped "scripts/$test" "$(tail -n 1 "$log")" ;;
+      124 | 137) tell failed "scripts/$test" "takes over 600 s; see $log" ;;
+      *) tell failed "scripts/$test" "$(tail -n 1 "$log") (see $log)" ;;
+    esac
+  done
+}
+
+step_analysis() {
+  local python
+  python=$(fedcell_python)
+  PYTHONPATH=analysis "$python" tests/python_tests.py analysis tests/analysis "$(inner_filter analysis)" \
+    3>>"$tally"
+}
+
+# fedcell against PyTorch, transformers and PEFT. The programs the tests compare with are in
+# FEDCELL_BUILD.
+step_oracle() {
+  local python code=0
+  python=$(tests/oracle/venv.sh 2>"$logs/oracle-venv.log") || code=$?
+  if ((code == 77)); then
+    if selected oracle; then tell skipped oracle "$(tail -n 1 "$logs/oracle-venv.log")"; fi
+    return 0
+  fi
+  ((code == 0)) || return "$code"
+  FEDCELL_BUILD=$PWD/$release_build FEDCELL=$PWD/$release_build/fedcell HF_HUB_OFFLINE=1 \
+    TRANSFORMERS_OFFLINE=1 PYTHONPATH=analysis \
+    "$python" tests/python_tests.py oracle tests/oracle "$(inner_filter oracle)" 3>>"$tally"
+}
