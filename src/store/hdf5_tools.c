@@ -1,0 +1,64 @@
+/* hdf5_tools.c - error texts, paths and types that the HDF5 reader and writer share. */
+#include "hdf5_tools.h"
+#include "fedcell/fc_mem.h"
+#include <stdio.h>
+#include <string.h>
+
+void fc_hdf5_quiet(void) {
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *text) {
+  if (n == 0 && error->desc) snprintf(text, 256, "%s", error->desc);
+  return 0;
+}
+
+const char *fc_hdf5_reason(void) {
+  static _Thread_local char text[256];
+  text[0] = '\0';
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, text);
+  H5Eclear2(H5E_DEFAULT);
+  return text;
+}
+
+bool fc_hdf5_exists(hid_t file, const char *path) {
+  char *copy = NULL;
+  if (fc_alloc(strlen(path) + 1, 1, &copy) != FC_ERR_OK) return false;
+  strcpy(copy, path);
+  bool exists = true;
+  /* H5Lexists fails where an intermediate group is missing, so every prefix is asked for. */
+  for (char *at = copy; exists && *at;) {
+    at += strspn(at, "/");
+    if (!*at) break;
+    at += strcspn(at, "/");
+    char keep = *at;
+    *at = '\0';
+    exists = H5Lexists(file, copy, H5P_DEFAULT) > 0;
+    *at = keep;
+  }
+  fc_free(copy);
+  return exists;
+}
+
+hid_t fc_hdf5_type(fc_column_type type) {
+  switch (type) {
+  case FC_COLUMN_F64:
+    return H5T_NATIVE_DOUBLE;
+  case FC_COLUMN_F32:
+    return H5T_NATIVE_FLOAT;
+  case FC_COLUMN_I64:
+    return H5T_NATIVE_INT64;
+  case FC_COLUMN_I32:
+    return H5T_NATIVE_INT32;
+  case FC_COLUMN_U8:
+    return H5T_NATIVE_UINT8;
+  }
+  return H5I_INVALID_HID;
+}
+
+hid_t fc_hdf5_text_type(void) {
+  hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return type;
+}

@@ -1,0 +1,28 @@
+/* hdf5_tools.h - the few things that reading and writing HDF5 share. HDF5 is not thread-safe in
+ * the distribution's build: one thread of a process at a time. All Local. */
+#ifndef FC_STORE_HDF5_TOOLS_H
+#define FC_STORE_HDF5_TOOLS_H
+
+#include "fedcell/fc_err.h"
+#include "fedcell/fc_store.h"
+#include <hdf5.h>
+#include <stdbool.h>
+
+/* The root group's attributes that tell a fedcell file. */
+#define FC_HDF5_FORMAT "fedcell_format"
+enum { FC_HDF5_FORMAT_VERSION = 1 };
+
+/* Stops HDF5 from printing its error stack: failures go into our message instead. */
+void fc_hdf5_quiet(void);
+/* The innermost text of HDF5's error stack, which is emptied; "" if there is none. Borrowed until
+ * the next call. */
+const char *fc_hdf5_reason(void);
+
+/* Every link of the path exists ("/" always does). */
+bool fc_hdf5_exists(hid_t file, const char *path);
+/* The C type and the file type of a column; native, so that no conversion is ever needed. */
+hid_t fc_hdf5_type(fc_column_type type);
+/* A variable-length UTF-8 string; caller closes. */
+hid_t fc_hdf5_text_type(void);
+
+#endif
