@@ -17,7 +17,7 @@ cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
 fedcell_python() {
   local python
   for python in /usr/bin/python3 python3; do
-    if "$python" -c 'import h5py, pandas, matplotlib' 2>/dev/null; then
+    if "$python" -c 'import h5py, pandas, matplotlib, yaml' 2>/dev/null; then
       command -v "$python"
       return 0
     fi

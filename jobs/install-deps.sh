@@ -40,6 +40,7 @@ analysis | python3-numpy          | py:numpy                | python
 analysis | python3-h5py           | py:h5py                 | python
 analysis | python3-pandas         | py:pandas               | python
 analysis | python3-matplotlib     | py:matplotlib           | python
+analysis | python3-yaml           | py:yaml                 | python
 tests    | hdf5-tools             | cmd:h5dump              | hdf5
 tests    | valgrind               | cmd:valgrind            | valgrind
 tests    | clang                  | cmd:clang               | llvm

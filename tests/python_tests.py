@@ -1,22 +1,13 @@
-"""python_tests.py STEP FOLDER [FILTER] - runs FOLDER/test_*.py (unittest) for tests/run.sh.
+"""python_tests.py STEP FOLDER TALLY [FILTER] - runs FOLDER/test_*.py (unittest) for tests/run.sh.
 
-What the tests print goes to stdout and stderr; tally lines (passed|failed|skipped STEP/TEST REASON)
-go to file descriptor 3 if it is open. A test that is skipped or expected to fail never counts as
-passed. Exit code 1 if any test failed.
+Appends a line "passed|failed|skipped STEP/TEST REASON" a test to the file TALLY. A test that is
+skipped or expected to fail never counts as passed. Exit code 1 if any test failed.
 """
 
-import os
 import re
 import sys
 import time
 import unittest
-
-
-def open_tally():
-    try:
-        return os.fdopen(3, "w")
-    except OSError:
-        return sys.stdout
 
 
 def one_line(err):
@@ -71,13 +62,14 @@ def flatten(suite):
 
 
 def main():
-    step, folder = sys.argv[1:3]
-    pattern = sys.argv[3] if len(sys.argv) > 3 else ""
-    tests = [t for t in flatten(unittest.defaultTestLoader.discover(folder)) if re.search(pattern, t.id())]
+    step, folder, tally_path = sys.argv[1:4]
+    pattern = sys.argv[4] if len(sys.argv) > 4 else ""
+    found = flatten(unittest.defaultTestLoader.discover(folder))
+    tests = [test for test in found if re.search(pattern, test.id())]
     began = time.monotonic()
     runner = unittest.TextTestRunner(verbosity=2, resultclass=TallyResult)
     result = runner.run(unittest.TestSuite(tests))
-    with open_tally() as tally:
+    with open(tally_path, "a", encoding="utf-8") as tally:
         for test, (state, reason) in result.entries.items():
             print(f"{state} {step}/{test} {reason}".rstrip(), file=tally)
     print(f"{len(result.entries)} tests in {time.monotonic() - began:.1f} s")
