@@ -1,0 +1,172 @@
+/* compute.c - the public passes: checks of the batch, forward, loss, backward, and what to say when
+ * a loss is not finite. */
+#include "internal.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- what may come in ------------------------------------------------------------------------ */
+
+static const char *const loss_names[] = {[FC_LOSS_CAUSAL_LM] = "causal-LM",
+                                         [FC_LOSS_MASKED_LM] = "masked-LM",
+                                         [FC_LOSS_CLASSIFY] = "classification"};
+
+static fc_err check_kind(const fc_model_shape *s, fc_loss_kind kind) {
+  const char *family = s->arch->name;
+  FC_CHECK(kind != FC_LOSS_CAUSAL_LM || s->arch->causal, USAGE,
+           "a causal-LM loss needs a decoder; %s is an encoder", family);
+  FC_CHECK(kind != FC_LOSS_MASKED_LM || s->lm_head, USAGE,
+           "a masked-LM loss needs an encoder with its masked-LM head; this %s has none", family);
+  FC_CHECK(kind != FC_LOSS_CLASSIFY || s->labels > 0, USAGE,
+           "a classification loss needs a classification head; this %s has none", family);
+  return FC_ERR_OK;
+}
+
+static fc_err check_sequences(const fc_work *w, const fc_batch *b) {
+  const fc_model_shape *s = &w->model->shape;
+  int positions = s->positions - s->arch->position_offset;
+  FC_CHECK(b->sequences >= 0 && b->sequences <= w->max_sequences, SHAPE,
+           "the batch has %d sequences, the workspace takes at most %d", b->sequences,
+           w->max_sequences);
+  if (b->sequences == 0) return FC_ERR_OK;
+  FC_CHECK(b->start[0] == 0, SHAPE, "the batch's first sequence starts at row %lld, not 0",
+           (long long)b->start[0]);
+  for (int32_t i = 0; i < b->sequences; i++) {
+    long long length = (long long)(b->start[i + 1] - b->start[i]);
+    FC_CHECK(length >= 1, SHAPE, "sequence %d of the batch has %lld tokens, allowed is 1 or more",
+             i, length);
+    FC_CHECK(length <= positions, SHAPE,
+             "sequence %d of the batch has %lld tokens, %s has %d positions", i, length,
+             s->arch->name, positions);
+    FC_CHECK(length <= w->max_length, SHAPE,
+             "sequence %d of the batch has %lld tokens, the workspace takes at most %d", i, length,
+             w->max_length);
+  }
+  FC_CHECK(b->start[b->sequences] <= w->max_rows, SHAPE,
+           "the batch has %lld tokens, the workspace takes at most %lld",
+           (long long)b->start[b->sequences], (long long)w->max_rows);
+  return FC_ERR_OK;
+}
+
+/* Every one of n values in [low, high]. */
+static fc_err check_values(const char *what, const char *where, const int32_t *values, int64_t n,
+                           int low, int high) {
+  for (int64_t i = 0; i < n; i++) {
+    FC_CHECK(values[i] >= low && values[i] <= high, DATA,
+             "%s %d at %s %lld of the batch, allowed is %d to %d", what, values[i], where,
+             (long long)i, low, high);
+  }
+  return FC_ERR_OK;
+}
+
+static fc_err check_inputs(const fc_work *w, const fc_batch *b, int64_t N) {
+  const fc_model_shape *s = &w->model->shape;
+  FC_TRY(check_values("token", "row", b->tokens, N, 0, s->vocab - 1));
+  if (b->types && s->types > 0)
+    FC_TRY(check_values("token type", "row", b->types, N, 0, s->types - 1));
+  return FC_ERR_OK;
+}
+
+static fc_err check_targets(const fc_work *w, const fc_batch *b, int64_t N, fc_loss_kind kind) {
+  const fc_model_shape *s = &w->model->shape;
+  if (kind == FC_LOSS_CLASSIFY) {
+    FC_CHECK(b->labels, DATA, "a classification loss needs labels; the batch has none");
+    return check_values("label", "sequence", b->labels, b->sequences, 0, s->labels - 1);
+  }
+  FC_CHECK(b->targets, DATA, "a %s loss needs targets; the batch has none", loss_names[kind]);
+  return check_values("target", "row", b->targets, N, FC_TARGET_IGNORE, s->vocab - 1);
+}
+
+/* Checks everything and makes the call's state; w->n_rows is 0 for an empty batch. */
+static fc_err begin(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                    bool with_targets) {
+  FC_TRY(check_kind(&w->model->shape, kind));
+  FC_TRY(check_sequences(w, batch));
+  int64_t N = batch->sequences > 0 ? batch->start[batch->sequences] : 0;
+  if (N > 0) FC_TRY(check_inputs(w, batch, N));
+  if (N > 0 && with_targets) FC_TRY(check_targets(w, batch, N, kind));
+  w->theta = theta;
+  w->dtheta = NULL;
+  w->batch = batch;
+  w->n_rows = N;
+  w->dropping = w->watching = false;
+  w->found[0] = '\0';
+  return FC_ERR_OK;
+}
+
+/* ---- not finite ------------------------------------------------------------------------------ */
+
+static int32_t sequence_of(const fc_batch *b, int64_t row) {
+  int32_t i = 0;
+  while (b->start[i + 1] <= row) i++;
+  return i;
+}
+
+/* Runs forward once more to find where it begins: this is the end of the run, time is no matter. */
+static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int64_t i) {
+  float loss = w->loss[i];
+  int64_t row = w->rows[i];
+  int32_t sequence = kind == FC_LOSS_CLASSIFY ? (int32_t)i : sequence_of(w->batch, row);
+  w->watching = true;
+  fc_trunk_fwd(w);
+  w->watching = false;
+  return fc_fail(FC_ERR_NUMERIC, "%s loss is %g at sequence %d, token %lld; first not finite: %s",
+                 loss_names[kind], (double)loss, sequence,
+                 (long long)(row - w->batch->start[sequence]), w->found[0] ? w->found : "the head");
+}
+
+/* Sums the M losses; nothing is added if one is not finite. */
+static fc_err add_result(fc_work *w, fc_loss_kind kind, int64_t M, fc_loss_result *result) {
+  int64_t bad = fc_k_first_not_finite(w->loss, M);
+  if (bad < M) return fail_not_finite(w, kind, bad);
+  for (int64_t i = 0; i < M; i++) {
+    result->loss_sum += (double)w->loss[i];
+    result->correct += w->best[i] == w->targets[i];
+  }
+  result->count += M;
+  return FC_ERR_OK;
+}
+
+/* ---- passes ---------------------------------------------------------------------------------- */
+
+static bool has_target(const fc_work *w, fc_loss_kind kind) {
+  if (kind == FC_LOSS_CLASSIFY) return w->n_rows > 0;
+  for (int64_t n = 0; n < w->n_rows; n++) {
+    if (w->batch->targets[n] != FC_TARGET_IGNORE) return true;
+  }
+  return false;
+}
+
+fc_err fc_model_loss(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                     fc_loss_result *result) {
+  FC_TRY(begin(w, theta, batch, kind, true));
+  if (!has_target(w, kind)) return FC_ERR_OK;
+  fc_trunk_fwd(w);
+  int64_t M = fc_head_gather(w, kind);
+  fc_head_loss(w, kind, M);
+  return add_result(w, kind, M, result);
+}
+
+fc_err fc_model_grad(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                     fc_rng dropout_rng, float *dtheta, fc_loss_result *result) {
+  FC_CHECK(w->training, USAGE, "this workspace was made for forward passes only");
+  FC_TRY(begin(w, theta, batch, kind, true));
+  if (!has_target(w, kind)) return FC_ERR_OK;
+  w->dtheta = dtheta;
+  w->dropping = w->dropped != NULL;
+  w->dropout_seed = fc_rng_u64(&dropout_rng);
+  fc_trunk_fwd(w);
+  int64_t M = fc_head_gather(w, kind);
+  bool goes_on = fc_head_loss(w, kind, M);
+  FC_TRY(add_result(w, kind, M, result));
+  if (goes_on) fc_trunk_bwd(w);
+  return FC_ERR_OK;
+}
+
+fc_err fc_model_logits(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                       float *logits) {
+  FC_TRY(begin(w, theta, batch, kind, false));
+  if (w->n_rows == 0) return FC_ERR_OK;
+  fc_trunk_fwd(w);
+  fc_head_logits(w, kind, logits);
+  return FC_ERR_OK;
+}

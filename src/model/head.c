@@ -1,0 +1,156 @@
+/* head.c - from the trunk's hidden states to losses and logits, and back.
+ *
+ * Classification: one row a sequence (first, last or mean of its tokens) -> [dense -> act] ->
+ * classes. Language modelling: the rows that have a target -> [dense -> act -> norm] -> the token
+ * table, computed in chunks together with the loss. Only rows that count are ever computed: a
+ * masked-LM batch has a target at every seventh token. */
+#include "internal.h"
+#include <string.h>
+
+static const fc_head *head_of(const fc_work *w, fc_loss_kind kind) {
+  return kind == FC_LOSS_CLASSIFY ? &w->model->class_head : &w->model->lm_head;
+}
+
+/* ---- rows in and out ------------------------------------------------------------------------- */
+
+static int64_t pooled_row(const fc_work *w, int32_t sequence) {
+  const int64_t *start = w->batch->start;
+  return w->model->shape.arch->pool_last ? start[sequence + 1] - 1 : start[sequence];
+}
+
+static void pool_mean(fc_work *w, int32_t sequence) {
+  const int64_t *start = w->batch->start;
+  int64_t C = w->model->shape.width;
+  float *mean = w->pooled + sequence * C;
+  memset(mean, 0, (size_t)C * sizeof *mean);
+  for (int64_t n = start[sequence]; n < start[sequence + 1]; n++)
+    fc_k_axpy(mean, 1.0F, w->hidden + n * C, C);
+  fc_k_scale(mean, 1.0F / (float)(start[sequence + 1] - start[sequence]), C);
+}
+
+static void gather_rows(fc_work *w, int64_t M) {
+  size_t C = (size_t)w->model->shape.width;
+  for (int64_t i = 0; i < M; i++)
+    memcpy(w->pooled + (size_t)i * C, w->hidden + (size_t)w->rows[i] * C, C * sizeof(float));
+}
+
+static int64_t gather_classes(fc_work *w) {
+  const fc_batch *b = w->batch;
+  bool is_mean = w->model->shape.pool == FC_POOL_MEAN;
+  for (int32_t s = 0; s < b->sequences; s++) {
+    w->rows[s] = pooled_row(w, s);
+    w->targets[s] = b->labels ? b->labels[s] : FC_TARGET_IGNORE;
+    if (is_mean) pool_mean(w, s);
+  }
+  if (!is_mean) gather_rows(w, b->sequences);
+  return b->sequences;
+}
+
+int64_t fc_head_gather(fc_work *w, fc_loss_kind kind) {
+  if (kind == FC_LOSS_CLASSIFY) return gather_classes(w);
+  int64_t M = 0;
+  for (int64_t n = 0; n < w->n_rows; n++) {
+    if (w->batch->targets[n] == FC_TARGET_IGNORE) continue;
+    w->rows[M] = n;
+    w->targets[M++] = w->batch->targets[n];
+  }
+  gather_rows(w, M);
+  return M;
+}
+
+/* w->d = gradient of the hidden states from w->t, the gradient of the pooled rows. */
+static void scatter(fc_work *w, fc_loss_kind kind, int64_t M) {
+  int64_t C = w->model->shape.width;
+  const int64_t *start = w->batch->start;
+  memset(w->d, 0, (size_t)(w->n_rows * C) * sizeof *w->d);
+  if (kind != FC_LOSS_CLASSIFY || w->model->shape.pool == FC_POOL_FIRST) {
+    for (int64_t i = 0; i < M; i++)
+      memcpy(w->d + w->rows[i] * C, w->t + i * C, (size_t)C * sizeof *w->d);
+    return;
+  }
+  for (int64_t i = 0; i < M; i++) {
+    float share = 1.0F / (float)(start[i + 1] - start[i]);
+    for (int64_t n = start[i]; n < start[i + 1]; n++)
+      fc_k_axpy(w->d + n * C, share, w->t + i * C, C);
+  }
+}
+
+/* ---- dense part ------------------------------------------------------------------------------ */
+
+/* Returns the input of the head's last product, (M,C). */
+static const float *dense_fwd(fc_work *w, const fc_head *h, int64_t M) {
+  const float *x = w->pooled;
+  if (h->dense.n_pieces > 0) {
+    fc_linear_fwd(w, &h->dense, w->dense, x, M, false);
+    fc_k_act_fwd(w->dense_act, w->dense, h->act, M * h->dense.out);
+    x = w->dense_act;
+  }
+  if (h->norm.weight != FC_TENSOR_NONE) {
+    fc_norm_fwd(w, &h->norm, w->normed, w->head_mean, w->head_rstd, x, M);
+    x = w->normed;
+  }
+  return x;
+}
+
+/* w->t: gradient of dense_fwd's result, then of the pooled rows. False if it ends here. */
+static bool dense_bwd(fc_work *w, const fc_head *h, int64_t M) {
+  if (h->norm.weight != FC_TENSOR_NONE) {
+    memset(w->d, 0, (size_t)(M * w->model->shape.width) * sizeof *w->d);
+    fc_norm_bwd(w, &h->norm, w->d, w->t, w->dense_act, w->head_mean, w->head_rstd, M);
+    fc_work_swap_gradients(w);
+    if (!fc_work_goes_below(w, h->norm.stage)) return false;
+  }
+  if (h->dense.n_pieces == 0) return true;
+  fc_k_act_bwd(w->t, w->t, w->dense, h->act, M * h->dense.out);
+  bool goes_on = fc_work_goes_below(w, h->dense.stage);
+  fc_linear_bwd(w, &h->dense, goes_on ? w->d : NULL, w->t, w->pooled, M, false);
+  fc_work_swap_gradients(w);
+  return goes_on;
+}
+
+/* ---- losses ---------------------------------------------------------------------------------- */
+
+/* Both leave the gradient of x in w->t where one is wanted. */
+static void class_loss(fc_work *w, const fc_head *h, const float *x, int64_t M, float scale) {
+  bool backward = w->dtheta != NULL;
+  fc_linear_fwd(w, &h->out, w->logits, x, M, false);
+  fc_k_xent(w->loss, w->best, backward ? w->logits : NULL, w->logits, w->targets, scale, M,
+            h->out.out);
+  if (!backward) return;
+  float *dx = fc_work_goes_below(w, h->out.stage) ? w->t : NULL;
+  fc_linear_bwd(w, &h->out, dx, w->logits, x, M, false);
+}
+
+static void lm_loss(fc_work *w, const fc_head *h, const float *x, int64_t M, float scale) {
+  const fc_piece *p = &h->out.piece[0];
+  fc_k_lm_head(w->loss, w->best, w->dtheta ? w->t : NULL, fc_work_gradient(w, p->weight),
+               fc_work_gradient(w, p->bias), x, fc_work_tensor(w, p->weight),
+               fc_work_tensor(w, p->bias), w->targets, scale, M, h->out.in, h->out.out,
+               w->lm_scratch);
+}
+
+bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
+  const fc_head *h = head_of(w, kind);
+  const float *x = dense_fwd(w, h, M);
+  float scale = 1.0F / (float)M;
+  if (kind == FC_LOSS_CLASSIFY)
+    class_loss(w, h, x, M, scale);
+  else
+    lm_loss(w, h, x, M, scale);
+  if (!fc_work_goes_below(w, h->out.stage) || !dense_bwd(w, h, M)) return false;
+  if (!fc_work_goes_below(w, w->model->head_stage)) return false;
+  scatter(w, kind, M);
+  return true;
+}
+
+void fc_head_logits(fc_work *w, fc_loss_kind kind, float *logits) {
+  const fc_head *h = head_of(w, kind);
+  int64_t M = w->n_rows;
+  if (kind == FC_LOSS_CLASSIFY) {
+    M = gather_classes(w);
+  } else {
+    for (int64_t n = 0; n < M; n++) w->rows[n] = n;
+    gather_rows(w, M);
+  }
+  fc_linear_fwd(w, &h->out, logits, dense_fwd(w, h, M), M, false);
+}

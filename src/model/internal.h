@@ -1,0 +1,202 @@
+/* internal.h - what the files of the model room share: the built model, the trained parts and the
+ * workspace. Shapes in comments: N rows (tokens), C width, F inner width of the MLP, V vocabulary,
+ * R adapter rank, M rows that reach a head. */
+#ifndef FC_MODEL_INTERNAL_H
+#define FC_MODEL_INTERNAL_H
+
+#include "arch.h"
+#include "fedcell/fc_model.h"
+
+/* ---- the model (model.c) ---------------------------------------------------------------------
+ */
+
+/* Tensors are named by their index in the model's table; NONE where a module has no such tensor. */
+enum { FC_TENSOR_NONE = -1 };
+
+/* Stages number the places where parameters act, in the order of computation: what is trained at
+ * stage s needs the backward pass down to s and no further. */
+typedef struct {
+  int weight, bias;
+  int stage;
+} fc_norm;
+
+typedef struct {
+  int weight, bias;
+  int row, rows; /* of the product's output */
+} fc_piece;
+
+/* y = x W^T + b, W (out,in) made of pieces that lie one after the other. n_pieces 0: absent. */
+typedef struct {
+  int in, out, n_pieces, stage;
+  fc_piece piece[FC_ARCH_MAX_PIECES];
+} fc_linear;
+
+typedef struct {
+  fc_norm norm[2]; /* of the attention and of the MLP sublayer */
+  fc_linear slot[FC_SLOT_COUNT];
+} fc_block;
+
+/* Both heads: rows of the trunk -> [dense -> act] -> [norm] -> out. */
+typedef struct {
+  fc_linear dense;
+  fc_act act;
+  fc_norm norm;
+  fc_linear out; /* of the LM head: the tied token table and the head's bias */
+} fc_head;
+
+typedef struct {
+  int stage;
+  bool is_adaptable; /* weight of a linear layer: an adapter may act on it */
+  float init_std;    /* 0: constant init_value */
+  float init_value;
+} fc_tensor_info;
+
+struct fc_model {
+  fc_model_shape shape;
+  fc_tensor *tensors;   /* (n_tensors) */
+  fc_tensor_info *info; /* (n_tensors) */
+  int n_tensors;
+  size_t weight_count;
+  const float *weights; /* borrowed */
+  int token, position, type;
+  fc_norm embed_norm, final_norm; /* weight NONE: absent */
+  fc_block *blocks;               /* (layers) */
+  fc_head class_head, lm_head;
+  int head_stage; /* the heads' first stage: what lies below is the trunk */
+};
+
+fc_attention_shape fc_model_attention_shape(const fc_model *model);
+/* The block a stage lies in: 0 for the embeddings, `layers` or more for what follows the blocks. */
+int fc_model_block_of_stage(int stage);
+
+/* ---- trained parts (trainable.c) -------------------------------------------------------------
+ */
+
+struct fc_trainable {
+  const fc_model *model; /* borrowed */
+  fc_trainable_part *parts;
+  int n_parts;
+  size_t count; /* floats of theta */
+  int *whole;   /* (n_tensors) part that replaces the tensor, or -1 */
+  int *adapter; /* (n_tensors) number of the tensor's adapter, or -1 */
+  int *lora_a;  /* (n_adapters) its lora_A part; lora_B is the next one */
+  int n_adapters;
+  int lora_rank;
+  float scale, dropout; /* alpha/R */
+  int lowest_stage;     /* of all trained tensors; INT_MAX if none is trained */
+};
+
+/* Accept t NULL: nothing is trained. */
+int fc_trainable_whole(const fc_trainable *t, int tensor);
+int fc_trainable_adapter(const fc_trainable *t, int tensor);
+int fc_trainable_lowest_stage(const fc_trainable *t);
+/* Whether a gradient of the linear layer's weights (whole or adapter) needs its input. */
+bool fc_trainable_has_linear(const fc_trainable *t, const fc_linear *linear);
+
+/* ---- the workspace (work.c) ------------------------------------------------------------------
+ */
+
+/* A sublayer, attention or MLP: with the norm first, out = sum = x + f(norm(x)), in = norm(x);
+ * with the norm last, out = norm(sum), sum = x + f(x), in = x. */
+typedef struct {
+  float *x, *in, *sum, *out; /* (N,C) */
+  float *mean, *rstd;        /* (N) */
+} fc_sublayer_work;
+
+typedef struct {
+  fc_sublayer_work sub[2];
+  float *qkv;       /* (N, Q + 2 KV) */
+  float *lse;       /* (N, heads) */
+  float *attention; /* (N,C) */
+  float *up, *act;  /* (N,F) before and after the activation */
+} fc_block_work;
+
+struct fc_work {
+  const fc_model *model;
+  const fc_trainable *trainable; /* may be NULL */
+  bool training;
+  int64_t max_rows;
+  int max_sequences, max_length;
+  int first_kept; /* first block whose activations are kept for the backward pass */
+
+  /* forward */
+  float *embedded;                /* (N,C) before the embedding norm */
+  float *x;                       /* (N,C) into the first block */
+  float *embed_mean, *embed_rstd; /* (N) */
+  fc_block_work *blocks;          /* (layers) */
+  float *trunk_out;               /* (N,C) out of the last block */
+  float *hidden;                  /* (N,C) after the final norm: what the heads see */
+  float *final_mean, *final_rstd;
+  float **h;    /* (n_adapters) each (N,R): x A^T */
+  float *h_any; /* (N,R) forward only: all adapters' */
+  float *attention_scratch;
+
+  /* head: M <= N rows */
+  float *pooled, *dense, *dense_act, *normed; /* (M,C) */
+  float *head_mean, *head_rstd;               /* (M) */
+  float *logits;                              /* (sequences, labels) */
+  float *lm_scratch;
+  float *loss;      /* (M) */
+  int32_t *best;    /* (M) */
+  int32_t *targets; /* (M) */
+  int64_t *rows;    /* (M) row of the batch each came from */
+
+  /* backward */
+  float *d, *t;              /* (N,C) gradient on its way down, and a second one */
+  float *dqkv;               /* (N, Q + 2 KV) */
+  float *dup;                /* (N,F) */
+  float *dh;                 /* (N,R) */
+  float *dropped, *ddropped; /* (N, widest adapted input) with adapter dropout */
+
+  /* one call */
+  const float *theta;
+  float *dtheta; /* NULL: no gradient */
+  const fc_batch *batch;
+  int64_t n_rows; /* N */
+  bool dropping;
+  uint64_t dropout_seed;
+  bool watching;  /* search for the first activation that is not finite */
+  char found[64]; /* where it was found */
+};
+
+/* ---- steps of the passes ---------------------------------------------------------------------
+ */
+
+/* The tensor's values: theta's where it is trained whole, the model's otherwise. */
+const float *fc_work_tensor(const fc_work *w, int tensor);
+/* Its place in dtheta, NULL if it is not trained whole. */
+float *fc_work_gradient(const fc_work *w, int tensor);
+/* Whether anything below this stage is trained, so that the gradient must go on. */
+bool fc_work_goes_below(const fc_work *w, int stage);
+/* w->d and w->t change places. */
+void fc_work_swap_gradients(fc_work *w);
+/* While searching: notes the first array that holds something not finite. layer -1: none. */
+void fc_work_watch(fc_work *w, const char *what, int layer, const float *x, int64_t n);
+
+/* y (+)= linear(x) with its adapters (linear.c). x (N,in), y (N,out). */
+void fc_linear_fwd(fc_work *w, const fc_linear *l, float *y, const float *x, int64_t N,
+                   bool accumulate);
+/* Gradients of the linear layer's trained parts; dx (+)= ... unless dx is NULL. */
+void fc_linear_bwd(fc_work *w, const fc_linear *l, float *dx, const float *dy, const float *x,
+                   int64_t N, bool accumulate);
+void fc_norm_fwd(fc_work *w, const fc_norm *n, float *y, float *mean, float *rstd, const float *x,
+                 int64_t N);
+/* dx += ...; dx is not dy. */
+void fc_norm_bwd(fc_work *w, const fc_norm *n, float *dx, const float *dy, const float *x,
+                 const float *mean, const float *rstd, int64_t N);
+
+/* batch -> w->hidden (trunk.c). */
+void fc_trunk_fwd(fc_work *w);
+/* w->d, the gradient of w->hidden, -> dtheta. */
+void fc_trunk_bwd(fc_work *w);
+
+/* Rows of the hidden states that the loss looks at, into w->pooled and w->targets (head.c).
+ * Returns M. */
+int64_t fc_head_gather(fc_work *w, fc_loss_kind kind);
+/* Writes all logits of the loss kind. */
+void fc_head_logits(fc_work *w, fc_loss_kind kind, float *logits);
+/* Loss and best of M gathered rows, all with a target. With dtheta also the head's gradients of the
+ * mean loss and, if anything in the trunk is trained (true is returned), w->d. */
+bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M);
+
+#endif

@@ -1,0 +1,158 @@
+/* trunk.c - embeddings, blocks and final norm, forward and backward.
+ *
+ * A block is two sublayers, attention and MLP, each a branch f with a residual sum:
+ *   norm first: x + f(norm(x))        norm last: norm(x + f(x))
+ * Backward, w->d holds the gradient on its way down and w->t is its second array. */
+#include "internal.h"
+#include <string.h>
+
+static size_t bytes_of(const fc_work *w) {
+  return (size_t)w->n_rows * (size_t)w->model->shape.width * sizeof(float);
+}
+
+/* ---- branches: f and its gradient ------------------------------------------------------------ */
+
+/* sum += attention(in) */
+static void attention_fwd(fc_work *w, int layer) {
+  const fc_block *b = &w->model->blocks[layer];
+  fc_block_work *a = &w->blocks[layer];
+  fc_linear_fwd(w, &b->slot[FC_SLOT_QKV], a->qkv, a->sub[0].in, w->n_rows, false);
+  fc_k_attention_fwd(a->attention, a->lse, a->qkv, w->batch->start, w->batch->sequences,
+                     fc_model_attention_shape(w->model), w->attention_scratch);
+  fc_linear_fwd(w, &b->slot[FC_SLOT_ATTENTION_OUT], a->sub[0].sum, a->attention, w->n_rows, true);
+}
+
+/* dx (+)= gradient of `in` from dy, the gradient of the sum. False if the gradient ends here. dx
+ * may be dy when accumulating, or w->t. */
+static bool attention_bwd(fc_work *w, int layer, float *dx, const float *dy, bool accumulate) {
+  const fc_linear *slot = w->model->blocks[layer].slot;
+  fc_block_work *a = &w->blocks[layer];
+  bool goes_on = fc_work_goes_below(w, slot[FC_SLOT_ATTENTION_OUT].stage);
+  fc_linear_bwd(w, &slot[FC_SLOT_ATTENTION_OUT], goes_on ? w->t : NULL, dy, a->attention, w->n_rows,
+                false);
+  if (!goes_on) return false;
+  fc_k_attention_bwd(w->dqkv, w->t, a->qkv, a->attention, a->lse, w->batch->start,
+                     w->batch->sequences, fc_model_attention_shape(w->model), w->attention_scratch);
+  goes_on = fc_work_goes_below(w, slot[FC_SLOT_QKV].stage);
+  fc_linear_bwd(w, &slot[FC_SLOT_QKV], goes_on ? dx : NULL, w->dqkv, a->sub[0].in, w->n_rows,
+                accumulate);
+  return goes_on;
+}
+
+/* sum += mlp(in) */
+static void mlp_fwd(fc_work *w, int layer) {
+  const fc_block *b = &w->model->blocks[layer];
+  fc_block_work *a = &w->blocks[layer];
+  fc_linear_fwd(w, &b->slot[FC_SLOT_UP], a->up, a->sub[1].in, w->n_rows, false);
+  fc_k_act_fwd(a->act, a->up, w->model->shape.arch->activation,
+               w->n_rows * b->slot[FC_SLOT_UP].out);
+  fc_linear_fwd(w, &b->slot[FC_SLOT_DOWN], a->sub[1].sum, a->act, w->n_rows, true);
+}
+
+static bool mlp_bwd(fc_work *w, int layer, float *dx, const float *dy, bool accumulate) {
+  const fc_linear *slot = w->model->blocks[layer].slot;
+  fc_block_work *a = &w->blocks[layer];
+  bool goes_on = fc_work_goes_below(w, slot[FC_SLOT_DOWN].stage);
+  fc_linear_bwd(w, &slot[FC_SLOT_DOWN], goes_on ? w->dup : NULL, dy, a->act, w->n_rows, false);
+  if (!goes_on) return false;
+  fc_k_act_bwd(w->dup, w->dup, a->up, w->model->shape.arch->activation,
+               w->n_rows * slot[FC_SLOT_UP].out);
+  goes_on = fc_work_goes_below(w, slot[FC_SLOT_UP].stage);
+  fc_linear_bwd(w, &slot[FC_SLOT_UP], goes_on ? dx : NULL, w->dup, a->sub[1].in, w->n_rows,
+                accumulate);
+  return goes_on;
+}
+
+/* ---- sublayers ------------------------------------------------------------------------------- */
+
+typedef struct {
+  void (*fwd)(fc_work *w, int layer);
+  bool (*bwd)(fc_work *w, int layer, float *dx, const float *dy, bool accumulate);
+} branch;
+static const branch branches[2] = {{attention_fwd, attention_bwd}, {mlp_fwd, mlp_bwd}};
+
+static void sublayer_fwd(fc_work *w, int layer, int s) {
+  fc_sublayer_work *a = &w->blocks[layer].sub[s];
+  const fc_norm *norm = &w->model->blocks[layer].norm[s];
+  bool pre_norm = w->model->shape.arch->pre_norm;
+  if (pre_norm) fc_norm_fwd(w, norm, a->in, a->mean, a->rstd, a->x, w->n_rows);
+  if (a->sum != a->x) memcpy(a->sum, a->x, bytes_of(w));
+  branches[s].fwd(w, layer);
+  if (!pre_norm) fc_norm_fwd(w, norm, a->out, a->mean, a->rstd, a->sum, w->n_rows);
+}
+
+/* w->d: gradient of the sublayer's output, then of its input. False if the gradient ends here. */
+static bool sublayer_bwd(fc_work *w, int layer, int s) {
+  fc_sublayer_work *a = &w->blocks[layer].sub[s];
+  const fc_norm *norm = &w->model->blocks[layer].norm[s];
+  if (w->model->shape.arch->pre_norm) {
+    if (!branches[s].bwd(w, layer, w->t, w->d, false)) return false;
+    fc_norm_bwd(w, norm, w->d, w->t, a->x, a->mean, a->rstd, w->n_rows);
+    return fc_work_goes_below(w, norm->stage);
+  }
+  memset(w->t, 0, bytes_of(w));
+  fc_norm_bwd(w, norm, w->t, w->d, a->sum, a->mean, a->rstd, w->n_rows);
+  fc_work_swap_gradients(w);
+  if (!fc_work_goes_below(w, norm->stage)) return false;
+  return branches[s].bwd(w, layer, w->d, w->d, true);
+}
+
+/* ---- embeddings ------------------------------------------------------------------------------ */
+
+static void embed_fwd(fc_work *w) {
+  const fc_model *m = w->model;
+  const fc_batch *b = w->batch;
+  fc_k_embed_fwd(w->embedded, b->tokens, b->types, b->start, b->sequences,
+                 fc_work_tensor(w, m->token), fc_work_tensor(w, m->position),
+                 fc_work_tensor(w, m->type), m->shape.arch->position_offset, m->shape.width);
+  if (m->embed_norm.weight == FC_TENSOR_NONE) return;
+  fc_norm_fwd(w, &m->embed_norm, w->x, w->embed_mean, w->embed_rstd, w->embedded, w->n_rows);
+}
+
+static void embed_bwd(fc_work *w) {
+  const fc_model *m = w->model;
+  const fc_batch *b = w->batch;
+  if (m->embed_norm.weight != FC_TENSOR_NONE) {
+    memset(w->t, 0, bytes_of(w));
+    fc_norm_bwd(w, &m->embed_norm, w->t, w->d, w->embedded, w->embed_mean, w->embed_rstd,
+                w->n_rows);
+    fc_work_swap_gradients(w);
+    if (!fc_work_goes_below(w, m->embed_norm.stage)) return;
+  }
+  fc_k_embed_bwd(fc_work_gradient(w, m->token), fc_work_gradient(w, m->position),
+                 fc_work_gradient(w, m->type), w->d, b->tokens, b->types, b->start, b->sequences,
+                 m->shape.arch->position_offset, m->shape.width);
+}
+
+/* ---- the whole trunk ------------------------------------------------------------------------- */
+
+void fc_trunk_fwd(fc_work *w) {
+  const fc_model *m = w->model;
+  int64_t n = w->n_rows * m->shape.width;
+  embed_fwd(w);
+  fc_work_watch(w, "the embeddings", -1, w->x, n);
+  for (int layer = 0; layer < m->shape.layers; layer++) {
+    for (int s = 0; s < 2; s++) sublayer_fwd(w, layer, s);
+    fc_work_watch(w, "the output of block", layer, w->blocks[layer].sub[1].out, n);
+  }
+  if (m->final_norm.weight == FC_TENSOR_NONE) return;
+  fc_norm_fwd(w, &m->final_norm, w->hidden, w->final_mean, w->final_rstd, w->trunk_out, w->n_rows);
+  fc_work_watch(w, "the final norm", -1, w->hidden, n);
+}
+
+void fc_trunk_bwd(fc_work *w) {
+  const fc_model *m = w->model;
+  if (m->final_norm.weight != FC_TENSOR_NONE) {
+    memset(w->t, 0, bytes_of(w));
+    fc_norm_bwd(w, &m->final_norm, w->t, w->d, w->trunk_out, w->final_mean, w->final_rstd,
+                w->n_rows);
+    fc_work_swap_gradients(w);
+    if (!fc_work_goes_below(w, m->final_norm.stage)) return;
+  }
+  for (int layer = m->shape.layers - 1; layer >= w->first_kept; layer--) {
+    for (int s = 1; s >= 0; s--) {
+      if (!sublayer_bwd(w, layer, s)) return;
+    }
+  }
+  embed_bwd(w);
+}

@@ -1,0 +1,263 @@
+/* work.c - the workspace: every activation, gradient and scratch array of one thread in one block
+ * of memory. The layout runs twice, first only to count, so that fc_work_bytes tells exactly what
+ * fc_work_create takes.
+ *
+ * Kept for the backward pass are the activations of the blocks it reaches; the blocks below, and
+ * all blocks of a forward-only workspace, share one set of arrays. Inputs of linear layers are kept
+ * only where the layer is trained. */
+#include "fedcell/fc_mem.h"
+#include "internal.h"
+#include <limits.h>
+#include <stdio.h>
+
+typedef struct {
+  char *base; /* NULL: count only */
+  size_t used;
+} cursor;
+
+static void *take(cursor *c, int64_t rows, int64_t cols, size_t size) {
+  void *piece = c->base ? c->base + c->used : NULL;
+  c->used += fc_slab_round((size_t)rows * (size_t)cols * size);
+  return piece;
+}
+
+static float *floats(cursor *c, int64_t rows, int64_t cols) {
+  return take(c, rows, cols, sizeof(float));
+}
+
+/* An array that several blocks use in turn: taken when the first one asks. */
+typedef struct {
+  float *data;
+  bool is_taken;
+} shared_array;
+
+static float *shared(cursor *c, shared_array *a, int64_t rows, int64_t cols) {
+  if (!a->is_taken) *a = (shared_array){floats(c, rows, cols), true};
+  return a->data;
+}
+
+typedef struct {
+  shared_array in, sum, mean, rstd, qkv, lse, attention, up, act;
+} shared_arrays;
+
+static float *own_or_shared(cursor *c, bool own, shared_array *a, int64_t rows, int64_t cols) {
+  return own ? floats(c, rows, cols) : shared(c, a, rows, cols);
+}
+
+/* Returns the sublayer's output. Where nothing is kept, x is overwritten by the output. */
+static float *layout_sublayer(const fc_work *w, cursor *c, shared_arrays *a, bool keep,
+                              const fc_linear *first, float *x, fc_sublayer_work *sub) {
+  int64_t N = w->max_rows, C = w->model->shape.width;
+  bool pre_norm = w->model->shape.arch->pre_norm;
+  sub->x = x;
+  if (pre_norm) {
+    bool keep_in = keep && fc_trainable_has_linear(w->trainable, first);
+    sub->in = own_or_shared(c, keep_in, &a->in, N, C);
+    sub->sum = sub->out = keep ? floats(c, N, C) : x;
+  } else {
+    sub->in = x;
+    sub->sum = own_or_shared(c, keep, &a->sum, N, C);
+    sub->out = keep ? floats(c, N, C) : x;
+  }
+  sub->mean = own_or_shared(c, keep, &a->mean, N, 1);
+  sub->rstd = own_or_shared(c, keep, &a->rstd, N, 1);
+  return sub->out;
+}
+
+static float *layout_block(const fc_work *w, cursor *c, shared_arrays *a, int layer, float *x,
+                           fc_block_work *b) {
+  const fc_linear *slot = w->model->blocks[layer].slot;
+  int64_t N = w->max_rows;
+  bool keep = layer >= w->first_kept;
+  x = layout_sublayer(w, c, a, keep, &slot[FC_SLOT_QKV], x, &b->sub[0]);
+  x = layout_sublayer(w, c, a, keep, &slot[FC_SLOT_UP], x, &b->sub[1]);
+  b->qkv = own_or_shared(c, keep, &a->qkv, N, slot[FC_SLOT_QKV].out);
+  b->lse = own_or_shared(c, keep, &a->lse, N, w->model->shape.heads);
+  b->attention = own_or_shared(c, keep, &a->attention, N, slot[FC_SLOT_ATTENTION_OUT].in);
+  b->up = own_or_shared(c, keep, &a->up, N, slot[FC_SLOT_UP].out);
+  bool keep_act = keep && fc_trainable_has_linear(w->trainable, &slot[FC_SLOT_DOWN]);
+  bool in_place = !keep && slot[FC_SLOT_UP].out == slot[FC_SLOT_DOWN].in;
+  b->act = in_place ? b->up : own_or_shared(c, keep_act, &a->act, N, slot[FC_SLOT_DOWN].in);
+  return x;
+}
+
+static void layout_trunk(fc_work *w, cursor *c) {
+  const fc_model *m = w->model;
+  int64_t N = w->max_rows, C = m->shape.width;
+  int lowest = fc_trainable_lowest_stage(w->trainable);
+  w->x = floats(c, N, C);
+  w->embedded = w->x;
+  if (m->embed_norm.weight != FC_TENSOR_NONE) {
+    if (w->training && lowest <= m->embed_norm.stage) w->embedded = floats(c, N, C);
+    w->embed_mean = floats(c, N, 1);
+    w->embed_rstd = floats(c, N, 1);
+  }
+  w->blocks = take(c, m->shape.layers, 1, sizeof *w->blocks);
+  shared_arrays arrays = {0};
+  float *x = w->x;
+  for (int layer = 0; layer < m->shape.layers; layer++) {
+    fc_block_work counted;
+    x = layout_block(w, c, &arrays, layer, x, c->base ? &w->blocks[layer] : &counted);
+  }
+  w->trunk_out = w->hidden = x;
+  if (m->final_norm.weight != FC_TENSOR_NONE) {
+    if (w->training && lowest <= m->final_norm.stage) w->hidden = floats(c, N, C);
+    w->final_mean = floats(c, N, 1);
+    w->final_rstd = floats(c, N, 1);
+  }
+  w->attention_scratch =
+      floats(c, (int64_t)fc_k_attention_scratch(fc_model_attention_shape(m), w->max_length), 1);
+}
+
+static bool has_lm(const fc_model *m) {
+  return m->lm_head.out.n_pieces > 0;
+}
+
+static void layout_head(fc_work *w, cursor *c) {
+  const fc_model *m = w->model;
+  int64_t C = m->shape.width;
+  int64_t sequences = w->max_sequences < w->max_rows ? w->max_sequences : w->max_rows;
+  int64_t M = has_lm(m) ? w->max_rows : sequences;
+  bool has_dense = m->class_head.dense.n_pieces > 0 || m->lm_head.dense.n_pieces > 0;
+  w->pooled = floats(c, M, C);
+  if (has_dense) {
+    w->dense = floats(c, M, C);
+    w->dense_act = w->training ? floats(c, M, C) : w->dense;
+  }
+  if (m->lm_head.norm.weight != FC_TENSOR_NONE) {
+    w->normed = w->training ? floats(c, M, C) : w->dense_act;
+    w->head_mean = floats(c, M, 1);
+    w->head_rstd = floats(c, M, 1);
+  }
+  w->logits = floats(c, sequences, m->shape.labels);
+  if (has_lm(m)) {
+    size_t scratch = fc_k_lm_head_scratch(w->max_rows, m->shape.width, m->shape.vocab);
+    w->lm_scratch = floats(c, (int64_t)scratch, 1);
+  }
+  w->loss = floats(c, M, 1);
+  w->best = take(c, M, 1, sizeof *w->best);
+  w->targets = take(c, M, 1, sizeof *w->targets);
+  w->rows = take(c, M, 1, sizeof *w->rows);
+}
+
+static int64_t widest_adapted_input(const fc_trainable *t) {
+  int64_t widest = 0;
+  for (int i = 0; i < t->n_adapters; i++) {
+    int64_t cols = t->parts[t->lora_a[i]].cols;
+    if (cols > widest) widest = cols;
+  }
+  return widest;
+}
+
+static void layout_adapters(fc_work *w, cursor *c) {
+  const fc_trainable *t = w->trainable;
+  if (!t || t->n_adapters == 0) return;
+  int64_t N = w->max_rows;
+  w->h = take(c, t->n_adapters, 1, sizeof *w->h);
+  float *all = w->training ? NULL : floats(c, N, t->lora_rank);
+  for (int i = 0; i < t->n_adapters; i++) {
+    float *h = w->training ? floats(c, N, t->lora_rank) : all;
+    if (c->base) w->h[i] = h;
+  }
+  if (!w->training) return;
+  w->dh = floats(c, N, t->lora_rank);
+  if (t->dropout > 0.0F) {
+    w->dropped = floats(c, N, widest_adapted_input(t));
+    w->ddropped = floats(c, N, widest_adapted_input(t));
+  }
+}
+
+static void layout_backward(fc_work *w, cursor *c) {
+  if (!w->training) return;
+  const fc_model_shape *s = &w->model->shape;
+  w->d = floats(c, w->max_rows, s->width);
+  w->t = floats(c, w->max_rows, s->width);
+  if (w->first_kept >= s->layers) return;
+  w->dqkv = floats(c, w->max_rows, w->model->blocks[0].slot[FC_SLOT_QKV].out);
+  w->dup = floats(c, w->max_rows, w->model->blocks[0].slot[FC_SLOT_DOWN].in);
+}
+
+/* Lays out `w`, which has its model and limits, behind the struct itself. */
+static void layout(fc_work *w, cursor *c) {
+  take(c, 1, 1, sizeof *w);
+  layout_trunk(w, c);
+  layout_adapters(w, c);
+  layout_head(w, c);
+  layout_backward(w, c);
+}
+
+static fc_work limits_of(const fc_model *m, const fc_trainable *t, int64_t max_rows,
+                         int max_sequences, int max_length, bool training) {
+  int first = training ? fc_model_block_of_stage(fc_trainable_lowest_stage(t)) : INT_MAX;
+  return (fc_work){.model = m,
+                   .trainable = t,
+                   .training = training,
+                   .max_rows = max_rows,
+                   .max_sequences = max_sequences,
+                   .max_length = max_length,
+                   .first_kept = first < m->shape.layers ? first : m->shape.layers};
+}
+
+size_t fc_work_bytes(const fc_model *model, const fc_trainable *t, int64_t max_rows,
+                     int max_sequences, int max_length, bool training) {
+  fc_work w = limits_of(model, t, max_rows, max_sequences, max_length, training);
+  cursor c = {NULL, 0};
+  layout(&w, &c);
+  return c.used;
+}
+
+fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_rows,
+                      int max_sequences, int max_length, bool training, fc_work **out) {
+  *out = NULL;
+  FC_CHECK(max_rows >= 1 && max_rows <= INT32_MAX, SHAPE,
+           "a workspace for %lld rows: allowed is 1 to %d", (long long)max_rows, INT32_MAX);
+  FC_CHECK(max_sequences >= 1, SHAPE, "a workspace for %d sequences: allowed is 1 or more",
+           max_sequences);
+  FC_CHECK(max_length >= 1, SHAPE, "a workspace for sequences of %d tokens: allowed is 1 or more",
+           max_length);
+  size_t bytes = fc_work_bytes(model, t, max_rows, max_sequences, max_length, training);
+  cursor c = {NULL, 0};
+  FC_TRY(fc_alloc(1, bytes, &c.base));
+  fc_work *w = (fc_work *)c.base;
+  *w = limits_of(model, t, max_rows, max_sequences, max_length, training);
+  layout(w, &c);
+  *out = w;
+  return FC_ERR_OK;
+}
+
+void fc_work_destroy(fc_work **work) {
+  fc_free(*work);
+  *work = NULL;
+}
+
+/* ---- access ---------------------------------------------------------------------------------- */
+
+const float *fc_work_tensor(const fc_work *w, int tensor) {
+  if (tensor == FC_TENSOR_NONE) return NULL;
+  int part = fc_trainable_whole(w->trainable, tensor);
+  if (part >= 0) return w->theta + w->trainable->parts[part].offset;
+  return w->model->weights + w->model->tensors[tensor].offset;
+}
+
+float *fc_work_gradient(const fc_work *w, int tensor) {
+  int part = fc_trainable_whole(w->trainable, tensor);
+  return part >= 0 && w->dtheta ? w->dtheta + w->trainable->parts[part].offset : NULL;
+}
+
+bool fc_work_goes_below(const fc_work *w, int stage) {
+  return w->dtheta && fc_trainable_lowest_stage(w->trainable) < stage;
+}
+
+void fc_work_swap_gradients(fc_work *w) {
+  float *t = w->t;
+  w->t = w->d;
+  w->d = t;
+}
+
+void fc_work_watch(fc_work *w, const char *what, int layer, const float *x, int64_t n) {
+  if (!w->watching || w->found[0] || fc_k_first_not_finite(x, n) == n) return;
+  if (layer >= 0)
+    snprintf(w->found, sizeof w->found, "%s %d", what, layer);
+  else
+    snprintf(w->found, sizeof w->found, "%s", what);
+}
