@@ -4,9 +4,10 @@
  * no tricks); the tests hold one against the other on odd shapes, and every backward against finite
  * differences of the twin. Matrices are row-major; x (N,I) means N rows of I columns. N counts
  * tokens or samples (64-bit), widths are int. `ld` is the distance between rows in elements.
- * Kernels are single-threaded apart from the products, which use the BLAS' threads when not inside
- * a parallel region. A row's result never depends on how many other rows there are: products pad
- * short inputs to FC_K_ROW_TILE rows (see fc_k_linear_fwd). */
+ * Kernels are single-threaded apart from the products, which use OpenMP threads when they are
+ * large and not inside a parallel region. A row's bits depend on the row and the weights alone:
+ * neither on how many other rows there are nor on the threads. Sums over rows (weight gradients) do
+ * not depend on the threads either. NaN and infinities in an input show up in the output. */
 #ifndef FC_KERNEL_H
 #define FC_KERNEL_H
 
@@ -59,7 +60,8 @@ FC_KERNEL(fc_k_act_fwd, float *y, const float *x, fc_act act, int64_t n);
 FC_KERNEL(fc_k_act_bwd, float *dx, const float *dy, const float *x, fc_act act, int64_t n);
 
 /* Inverted dropout: y = x * keep / (1 - p); the mask is a function of (rng, element), so that the
- * backward pass calls the same again on dy with the same rng. p = 0 copies. y may be x. */
+ * backward pass calls the same again on dy with the same rng. p = 0 copies; p is taken to 1/65536.
+ * y may be x. */
 FC_KERNEL(fc_k_dropout, float *y, const float *x, float p, fc_rng rng, int64_t n);
 
 /* x (N,C) = token[tokens] + position[row - start + offset] + type[types or 0]. `type` may be NULL.
@@ -96,15 +98,16 @@ FC_KERNEL(fc_k_attention_bwd, float *dqkv, const float *dout, const float *qkv, 
  */
 
 /* Cross entropy of logits (N,V) against targets (N), FC_TARGET_IGNORE skipped. loss (N): -log p, 0
- * where ignored; best (N): argmax, lowest index of equals; dlogits (N,V) = scale (softmax -
- * onehot), 0 where ignored. dlogits, best may be NULL; dlogits may be logits. */
+ * where ignored; best (N): argmax, lowest index of equals (NaN is never the largest); dlogits (N,V)
+ * = scale (softmax - onehot), 0 where ignored. dlogits, best may be NULL; dlogits may be logits. */
 FC_KERNEL(fc_k_xent, float *loss, int32_t *best, float *dlogits, const float *logits,
           const int32_t *targets, float scale, int64_t N, int V);
 
 /* Floats of scratch for fc_k_lm_head. */
 size_t fc_k_lm_head_scratch(int64_t N, int C, int V);
 /* Product with the (tied) head and cross entropy in one, in chunks, so that (N,V) logits are never
- * stored: logits = x W^T + bias. x (N,C), W (V,C), bias (V) or NULL. loss, best as above.
+ * stored: logits = x W^T + bias. x (N,C), W (V,C), bias (V) or NULL. loss as above; best too, but
+ * -1 where ignored, since ignored rows cost nothing here.
  * dx (N,C) is overwritten, dW (V,C) and dbias are added to; each of dx, dW, dbias, best may be NULL
  * (dx NULL: forward only). */
 FC_KERNEL(fc_k_lm_head, float *loss, int32_t *best, float *dx, float *dW, float *dbias,
@@ -143,7 +146,8 @@ float fc_k_max_abs(const float *x, int64_t n);
  */
 
 /* sum += llrint(weight * x * scale). Exact in any order; the caller picks the scale (a power of
- * two) so that no sum overflows: |sum| < 2^63. */
+ * two) so that no sum overflows: |sum| < 2^63. x must be finite (an integer cannot say NaN): ask
+ * fc_k_first_not_finite before; asserted. */
 FC_KERNEL(fc_k_fixed_add, int64_t *sum, const float *x, double weight, double scale, int64_t n);
 /* x = sum / scale. */
 FC_KERNEL(fc_k_fixed_get, float *x, const int64_t *sum, double scale, int64_t n);

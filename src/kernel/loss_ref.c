@@ -8,9 +8,12 @@ void fc_k_xent_ref(float *loss, int32_t *best, float *dlogits, const float *logi
   for (int64_t n = 0; n < N; n++) {
     const float *row = logits + n * V;
     int32_t b = 0;
-    for (int v = 1; v < V; v++)
-      if (row[v] > row[b]) b = v;
-    double sum = 0.0, largest = row[b];
+    double sum = 0.0, largest = -INFINITY;
+    for (int v = 0; v < V; v++)
+      if (row[v] > largest) {
+        b = v;
+        largest = row[v];
+      }
     for (int v = 0; v < V; v++) sum += exp(row[v] - largest);
     const double lse = largest + log(sum);
     const bool counted = targets[n] != FC_TARGET_IGNORE;

@@ -1,11 +1,235 @@
-/* product.c - matrix products. */
+/* product.c - matrix products, our own, because a row's bits must depend on nothing but the row and
+ * the weights: BLAS libraries choose another summation for few rows, and for other thread counts.
+ *
+ * op(B) is cut into panels of two vectors' width and PANEL_K rows, copied so that a panel lies
+ * contiguously in the first-level cache; tiles of A's rows pass over it (product_tile.h). Sums
+ * longer than PANEL_K are added up in C block by block, in ascending order. Thread and row
+ * boundaries lie between elements of C and never inside a sum. */
 #include "kernel.h"
-#include <cblas.h>
+#include <assert.h>
+#include <omp.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum {
+  PANEL_K = 256,
+  MAX_LANES = 16,
+  MAX_WIDTH = 2 * MAX_LANES,
+  MAX_TILE_ROWS = 12,
+  ROW_BLOCK = 768,    /* rows of A that pass over a panel: PANEL_K of each fit the second cache */
+  PACK_FROM_ROWS = 96 /* fewer rows read an untransposed B where it lies */
+};
+static const double parallel_from_flop = 4e6; /* below, threads cost more than they bring */
+
+/* C (rows, width) = alpha A B (+ C): element (r,k) of A at a[r a_row + k a_k], (k,j) of B at
+ * b[k b_k + j]. */
+typedef struct {
+  const float *a, *b;
+  float *c;
+  int64_t a_row, a_k, b_k, ldc, K;
+  float alpha;
+  bool accumulate;
+} tile_task;
+
+typedef float vector4 __attribute__((vector_size(16)));
+typedef float loose4 __attribute__((vector_size(16), aligned(4), may_alias));
+#define TILE_NAME(x) x##_baseline
+#define TILE_TARGET
+#define TILE_VECTOR       vector4
+#define TILE_LOOSE        loose4
+#define TILE_LANES        4
+#define TILE_SET1(x)      ((vector4){(x), (x), (x), (x)})
+#define TILE_FMA(a, b, c) ((c) + (a) * (b))
+#define TILE_ROWS         6
+#include "product_tile.h"
+
+#if defined(__x86_64__)
+typedef float loose8 __attribute__((vector_size(32), aligned(4), may_alias));
+#define TILE_NAME(x)      x##_avx2
+#define TILE_TARGET       __attribute__((target("avx2,fma")))
+#define TILE_VECTOR       __m256
+#define TILE_LOOSE        loose8
+#define TILE_LANES        8
+#define TILE_SET1(x)      _mm256_set1_ps(x)
+#define TILE_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define TILE_ROWS         6
+#include "product_tile.h"
+
+typedef float loose16 __attribute__((vector_size(64), aligned(4), may_alias));
+#define TILE_NAME(x)      x##_avx512
+#define TILE_TARGET       __attribute__((target("avx512f")))
+#define TILE_VECTOR       __m512
+#define TILE_LOOSE        loose16
+#define TILE_LANES        16
+#define TILE_SET1(x)      _mm512_set1_ps(x)
+#define TILE_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define TILE_ROWS         12
+#include "product_tile.h"
+#endif
+
+typedef struct {
+  void (*run)(const tile_task *t, int rows, int vectors);
+  int lanes, rows;
+} tile_kind;
+
+/* The widest vectors that the CPU has and a product of N columns fills: LoRA's thin products fit
+ * AVX2's better. */
+static tile_kind pick_tile(int64_t N) {
+#if defined(__x86_64__)
+  if (N > 8 && __builtin_cpu_supports("avx512f")) return (tile_kind){run_tile_avx512, 16, 12};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return (tile_kind){run_tile_avx2, 8, 6};
+#endif
+  (void)N;
+  return (tile_kind){run_tile_baseline, 4, 6};
+}
+
+/* ---- packing --------------------------------------------------------------------------------- */
+
+/* panel[k * width + j] = B[j * ldb + k] for j < cols, 0 beyond: B is stored transposed. */
+static void pack_transposed(float *panel, const float *B, int64_t ldb, int64_t K, int cols,
+                            int width) {
+  int j = 0;
+#if defined(__SSE__)
+  for (; j + 4 <= cols; j += 4) {
+    const float *row = B + j * ldb;
+    int64_t k = 0;
+    for (; k + 4 <= K; k += 4) {
+      __m128 r0 = _mm_loadu_ps(row + k), r1 = _mm_loadu_ps(row + ldb + k);
+      __m128 r2 = _mm_loadu_ps(row + 2 * ldb + k), r3 = _mm_loadu_ps(row + 3 * ldb + k);
+      _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+      float *to = panel + k * width + j;
+      _mm_storeu_ps(to, r0);
+      _mm_storeu_ps(to + width, r1);
+      _mm_storeu_ps(to + 2 * width, r2);
+      _mm_storeu_ps(to + 3 * width, r3);
+    }
+    for (; k < K; k++)
+      for (int i = 0; i < 4; i++) panel[k * width + j + i] = row[i * ldb + k];
+  }
+#endif
+  for (; j < width; j++)
+    for (int64_t k = 0; k < K; k++) panel[k * width + j] = j < cols ? B[j * ldb + k] : 0.0f;
+}
+
+static void pack_straight(float *panel, const float *B, int64_t ldb, int64_t K, int cols,
+                          int width) {
+  for (int64_t k = 0; k < K; k++, panel += width, B += ldb) {
+    int j = 0;
+    for (; j + 4 <= cols; j += 4) *(loose4 *)(panel + j) = *(const loose4 *)(B + j);
+    for (; j < width; j++) panel[j] = j < cols ? B[j] : 0.0f;
+  }
+}
+
+/* ---- loops ----------------------------------------------------------------------------------- */
+
+/* A tile at C's right edge goes through a buffer of full width, so that its elements take the same
+ * path as all others. */
+static void edge_tile(tile_kind kind, tile_task t, int rows, int cols, int vectors) {
+  float buffer[MAX_TILE_ROWS * MAX_WIDTH];
+  float *c = t.c;
+  const int64_t ldc = t.ldc, width = (int64_t)vectors * kind.lanes;
+  t.c = buffer;
+  t.ldc = width;
+  if (t.accumulate)
+    for (int r = 0; r < rows; r++)
+      for (int j = 0; j < width; j++) buffer[r * width + j] = j < cols ? c[r * ldc + j] : 0.0f;
+  kind.run(&t, rows, vectors);
+  for (int r = 0; r < rows; r++) memcpy(c + r * ldc, buffer + r * width, (size_t)cols * sizeof *c);
+}
+
+/* All row tiles of one panel; rows are spread evenly over the tiles. t stands at the first. */
+static void panel_tiles(tile_kind kind, tile_task t, int64_t M, int cols, int vectors) {
+  int64_t tiles = (M + kind.rows - 1) / kind.rows;
+  for (; tiles > 0; tiles--) {
+    const int rows = (int)((M + tiles - 1) / tiles);
+    if (cols == vectors * kind.lanes)
+      kind.run(&t, rows, vectors);
+    else
+      edge_tile(kind, t, rows, cols, vectors);
+    t.a += rows * t.a_row;
+    t.c += rows * t.ldc;
+    M -= rows;
+  }
+}
+
+static void one_panel(tile_kind kind, const fc_product *p, tile_task t, const float *B, int64_t ldb,
+                      int cols) {
+  _Alignas(64) float panel[PANEL_K * MAX_WIDTH];
+  const int vectors = cols > kind.lanes ? 2 : 1, width = vectors * kind.lanes;
+  t.b = panel;
+  t.b_k = width;
+  if (p->transpose_b) {
+    pack_transposed(panel, B, ldb, t.K, cols, width);
+  } else if (p->M >= PACK_FROM_ROWS || cols < width) {
+    pack_straight(panel, B, ldb, t.K, cols, width);
+  } else {
+    t.b = B;
+    t.b_k = ldb;
+  }
+  panel_tiles(kind, t, p->M, cols, vectors);
+}
+
+/* Up to ROW_BLOCK rows on the calling thread. */
+static void row_block(const fc_product *p, float *C, int64_t ldc, const float *A, int64_t lda,
+                      const float *B, int64_t ldb) {
+  const tile_kind kind = pick_tile(p->N);
+  const int width = 2 * kind.lanes;
+  const int64_t a_row = p->transpose_a ? 1 : lda, a_k = p->transpose_a ? lda : 1;
+  const int64_t b_k = p->transpose_b ? 1 : ldb, b_column = p->transpose_b ? ldb : 1;
+  int64_t k0 = 0;
+  do { /* once also when K is 0: C must be cleared */
+    for (int64_t n0 = 0; n0 < p->N; n0 += width) {
+      const tile_task t = {.a = A + k0 * a_k,
+                           .a_row = a_row,
+                           .a_k = a_k,
+                           .c = C + n0,
+                           .ldc = ldc,
+                           .K = fc_k_min(PANEL_K, p->K - k0),
+                           .alpha = p->alpha,
+                           .accumulate = p->accumulate || k0 > 0};
+      one_panel(kind, p, t, B + k0 * b_k + n0 * b_column, ldb, (int)fc_k_min(width, p->N - n0));
+    }
+    k0 += PANEL_K;
+  } while (k0 < p->K);
+}
+
+static void serial_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t lda,
+                           const float *B, int64_t ldb) {
+  const int64_t a_row = p.transpose_a ? 1 : lda, rows = p.M;
+  for (int64_t m0 = 0; m0 < rows; m0 += ROW_BLOCK) {
+    p.M = fc_k_min(ROW_BLOCK, rows - m0);
+    row_block(&p, C + m0 * ldc, ldc, A + m0 * a_row, lda, B, ldb);
+  }
+}
+
+/* The share of thread i of n: whole tiles (multiples of `unit`), [*first, *first + count). */
+static int64_t share(int64_t total, int64_t unit, int i, int n, int64_t *first) {
+  const int64_t units = (total + unit - 1) / unit;
+  *first = fc_k_min(total, units * i / n * unit);
+  return fc_k_min(total, units * (i + 1) / n * unit) - *first;
+}
+
+static void thread_share(fc_product p, float *C, int64_t ldc, const float *A, int64_t lda,
+                         const float *B, int64_t ldb, int i, int n) {
+  int64_t first;
+  if (p.M >= p.N) {
+    p.M = share(p.M, MAX_TILE_ROWS, i, n, &first);
+    serial_product(p, C + first * ldc, ldc, A + first * (p.transpose_a ? 1 : lda), lda, B, ldb);
+  } else {
+    p.N = share(p.N, MAX_WIDTH, i, n, &first);
+    serial_product(p, C + first, ldc, A, lda, B + first * (p.transpose_b ? ldb : 1), ldb);
+  }
+}
 
 void fc_k_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
                   int64_t ldb) {
-  if (p.M == 0 || p.N == 0) return;
-  cblas_sgemm(CblasRowMajor, p.transpose_a ? CblasTrans : CblasNoTrans,
-              p.transpose_b ? CblasTrans : CblasNoTrans, (int)p.M, (int)p.N, (int)p.K, p.alpha, A,
-              (int)lda, B, (int)ldb, p.accumulate ? 1.0f : 0.0f, C, (int)ldc);
+  const double flop = 2.0 * (double)p.M * (double)p.N * (double)p.K;
+  if (flop < parallel_from_flop || omp_in_parallel() || omp_get_max_threads() == 1) {
+    serial_product(p, C, ldc, A, lda, B, ldb);
+    return;
+  }
+#pragma omp parallel
+  thread_share(p, C, ldc, A, lda, B, ldb, omp_get_thread_num(), omp_get_num_threads());
 }

@@ -1,0 +1,91 @@
+/* product_tile.h - the innermost loop of the products, for one instruction set. product.c includes
+ * it once for each, with these defined:
+ *   TILE_NAME(x)   gives the functions their suffix
+ *   TILE_TARGET    function attribute that turns the instruction set on
+ *   TILE_VECTOR    vector type of TILE_LANES floats, TILE_LOOSE the same unaligned
+ *   TILE_SET1(x), TILE_FMA(a, b, c)   broadcast, a * b + c
+ *   TILE_ROWS      most rows of a tile, a multiple of 3
+ *
+ * A tile holds up to TILE_ROWS x 2 vectors of C in registers. Each element of C is one chain of
+ * multiply-adds over k in ascending order, whatever the tile's size: that is why a row's bits do
+ * not depend on its neighbours. */
+
+/* The row addresses are p[r / 3] + (r % 3) * a_row: x86 adds 1 x and 2 x a_row for free, which
+ * leaves registers for the loop. */
+TILE_TARGET static inline __attribute__((always_inline)) void
+TILE_NAME(tile)(const tile_task *t, const int rows, const int vectors) {
+  TILE_VECTOR sum[TILE_ROWS][2];
+  const float *p[TILE_ROWS / 3];
+  const int64_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
+  const float *b = t->b;
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++) sum[r][v] = TILE_SET1(0.0f);
+#pragma GCC unroll 4
+  for (int g = 0; g < (rows + 2) / 3; g++) p[g] = t->a + 3 * g * a_row;
+  for (int64_t k = 0; k < t->K; k++) {
+    TILE_VECTOR bk[2];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++) bk[v] = *(const TILE_LOOSE *)(b + v * TILE_LANES);
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+      const TILE_VECTOR a = TILE_SET1(p[r / 3][(r % 3) * a_row]);
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) sum[r][v] = TILE_FMA(a, bk[v], sum[r][v]);
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < (rows + 2) / 3; g++) p[g] += a_k;
+    b += b_k;
+  }
+  const TILE_VECTOR alpha = TILE_SET1(t->alpha);
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++) {
+      TILE_LOOSE *c = (TILE_LOOSE *)(t->c + r * t->ldc + v * TILE_LANES);
+      if (t->accumulate)
+        *c = TILE_FMA(alpha, sum[r][v], *c);
+      else
+        *c = alpha * sum[r][v];
+    }
+}
+
+#define TILE_CASE(r)                                                                               \
+  case r:                                                                                          \
+    if (vectors == 2)                                                                              \
+      TILE_NAME(tile)(t, r, 2);                                                                    \
+    else                                                                                           \
+      TILE_NAME(tile)(t, r, 1);                                                                    \
+    break;
+
+TILE_TARGET static void TILE_NAME(run_tile)(const tile_task *t, int rows, int vectors) {
+  switch (rows) {
+    TILE_CASE(1)
+    TILE_CASE(2)
+    TILE_CASE(3)
+    TILE_CASE(4)
+    TILE_CASE(5)
+    TILE_CASE(6)
+#if TILE_ROWS > 6
+    TILE_CASE(7)
+    TILE_CASE(8)
+    TILE_CASE(9)
+    TILE_CASE(10)
+    TILE_CASE(11)
+    TILE_CASE(12)
+#endif
+  default:
+    assert(!"a tile of 1 to TILE_ROWS rows");
+  }
+}
+
+#undef TILE_CASE
+#undef TILE_NAME
+#undef TILE_TARGET
+#undef TILE_VECTOR
+#undef TILE_LOOSE
+#undef TILE_LANES
+#undef TILE_SET1
+#undef TILE_FMA
+#undef TILE_ROWS
