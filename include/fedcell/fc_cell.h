@@ -8,7 +8,7 @@
  *   fc_channel h = fc_cell_channel(cell, &p, round, device);
  *   fc_cost c = fc_cell_cost(cell, &p, &h, &work, bandwidth_hz);     // latency and energy
  *
- * SI units. All Local. */
+ * SI units. All Local; a cell may be asked by any number of threads. */
 #ifndef FC_CELL_H
 #define FC_CELL_H
 
@@ -23,8 +23,10 @@ const char *fc_fading_name(size_t i);
 const char *fc_pathloss_name(size_t i);
 
 typedef struct fc_cell fc_cell;
-/* Reads cell.* and population.*; faults that need two options to see are added to cfg. The trace
- * and descriptor tables are looked up here. */
+/* Reads cell.* and population.*, which must stand within their ranges, and the trace file. Faults
+ * that need two options to see are added to cfg, and the return is then USAGE with the first as
+ * message: a caller that gathers all rooms' faults goes on to fc_config_finish. DATA or IO tell
+ * about the trace. cfg must outlive the cell. */
 fc_err fc_cell_create(fc_config *cfg, uint64_t seed, fc_cell **out);
 void fc_cell_destroy(fc_cell **cell);
 uint32_t fc_cell_devices(const fc_cell *cell);
@@ -38,16 +40,35 @@ typedef struct {
   double distance_m;
   double pathloss; /* linear gain <= 1, shadowing included, fading not */
 } fc_profile;
+/* Distance and path loss are those of round 0. Device d is the same however many there are. */
 fc_profile fc_cell_profile(const fc_cell *cell, uint32_t device);
 
 typedef struct {
+  double x_m, y_m;   /* the base station stands at (0, 0) */
+  double distance_m; /* over the ground, at least cell.min_distance_m */
+} fc_position;
+fc_position fc_cell_position(const fc_cell *cell, uint64_t round, uint32_t device);
+
+typedef struct {
   double gain_down, gain_up; /* linear power gains: path loss x fading of this round */
+  double interference_up_w;  /* at the base's receiver, within the device's share; mostly 0 */
 } fc_channel;
+/* A function of (seed, round, device) alone, so the same for every method that is compared. Uses
+ * p->pathloss unless devices move (cell.mobility). */
 fc_channel fc_cell_channel(const fc_cell *cell, const fc_profile *p, uint64_t round,
                            uint32_t device);
 
-/* Bits per second over `bandwidth_hz` [JCPBA (5)]: B log2(1 + P g / (N0 B)), N0 a density; log1p so
- * that tiny SNR keeps its digits; capped by cell.spectral_efficiency_max. 0 for zero bandwidth. */
+/* Noise and constant interference of a link with that share: over the share, or over the whole band
+ * (cell.noise). */
+double fc_cell_noise_w(const fc_cell *cell, double bandwidth_hz);
+/* What the base sends with on a link with that share (cell.server_power). */
+double fc_cell_server_power_w(const fc_cell *cell, double bandwidth_hz);
+/* P g / (noise + interference); 0 for zero bandwidth. */
+double fc_cell_sinr(const fc_cell *cell, double bandwidth_hz, double power_w, double gain,
+                    double interference_w);
+/* Bits per second over `bandwidth_hz` [JCPBA (5)]: B log2(1 + P g / noise), without interferers;
+ * log1p so that tiny SNR keeps its digits; capped by cell.spectral_efficiency_max. 0 for zero
+ * bandwidth. */
 double fc_cell_rate_bps(const fc_cell *cell, double bandwidth_hz, double power_w, double gain);
 
 typedef struct {
@@ -60,10 +81,11 @@ typedef struct {
   double rate_down_bps, rate_up_bps;
   bool delivered; /* false: outage */
 } fc_cost;
-/* FDMA share `bandwidth_hz` both ways. Outage: the SNR of the upload over its share is below
- * cell.outage_snr_db (if set), or latency_s exceeds cell.deadline_s (if set); a failed device still
- * spends its time (up to the deadline) and energy. A zero rate gives infinite latency and outage.
- */
+/* FDMA share `bandwidth_hz` both ways; download, then computing, then upload. Outage: the SINR of
+ * the upload over its share is below cell.outage_snr_db (if set), or the three take longer than
+ * cell.deadline_s (if set); a failed device still spends its time (up to the deadline, where it is
+ * cut off) and energy. A zero rate with bits to carry gives infinite latency (the deadline, if set)
+ * and outage; what would follow is not done, and over a dead link nothing is sent. Never NaN. */
 fc_cost fc_cell_cost(const fc_cell *cell, const fc_profile *p, const fc_channel *h,
                      const fc_work_load *load, double bandwidth_hz);
 

@@ -1,0 +1,153 @@
+/* trace.c - device profiles from a CSV file: a header that names columns, then a row a device.
+ *
+ *   compute_flops, tx_power_w
+ *   1.2e12, 0.2
+ *
+ * Plain decimal numbers, commas, spaces around them; a byte order mark, CRLF and empty lines are
+ * accepted. Every fault names file and line. */
+#include "cell.h"
+#include "fedcell/fc_mem.h"
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+  const char *path;
+  FILE *file;
+  size_t line_number;
+  char *line; /* of getline */
+  size_t line_capacity;
+  size_t capacity; /* rows */
+  const range *limits;
+  field_id fields[FIELD_COUNT]; /* of the columns */
+  trace *t;
+} reader;
+
+static const char *field_name(size_t i) {
+  return i < FIELD_COUNT ? field_names[i] : NULL;
+}
+
+static char *trim(char *s) {
+  while (isspace((unsigned char)*s)) s++;
+  size_t n = strlen(s);
+  while (n > 0 && isspace((unsigned char)s[n - 1])) s[--n] = '\0';
+  return s;
+}
+
+/* The next line that is not empty, trimmed, in *out; NULL at the end of the file. */
+static fc_err next_line(reader *r, char **out) {
+  *out = NULL;
+  for (;;) {
+    errno = 0;
+    ssize_t n = getline(&r->line, &r->line_capacity, r->file);
+    if (n < 0) {
+      FC_CHECK(!ferror(r->file) && errno != ENOMEM, IO, "%s: cannot be read: %s", r->path,
+               strerror(errno));
+      return FC_ERR_OK;
+    }
+    r->line_number++;
+    FC_CHECK(strlen(r->line) == (size_t)n, DATA, "%s:%zu: a zero byte: not a text file", r->path,
+             r->line_number);
+    char *text = r->line;
+    if (r->line_number == 1 && strncmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3;
+    text = trim(text);
+    if (*text == '\0') continue;
+    *out = text;
+    return FC_ERR_OK;
+  }
+}
+
+/* Cuts the piece before the next comma off *rest; NULL when nothing is left. */
+static char *next_piece(char **rest) {
+  char *piece = strsep(rest, ",");
+  return piece ? trim(piece) : NULL;
+}
+
+static fc_err read_column_name(reader *r, const char *name) {
+  field_id field = 0;
+  while (field < FIELD_COUNT && strcmp(field_names[field], name) != 0) field++;
+  if (field == FIELD_COUNT) {
+    const char *near = fc_nearest_name(name, field_name);
+    return fc_fail(FC_ERR_DATA, "%s:%zu: no such column: \"%.60s\"%s%s%s", r->path, r->line_number,
+                   name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+  }
+  FC_CHECK(r->t->column_of[field] < 0, DATA, "%s:%zu: column %s is there twice", r->path,
+           r->line_number, name);
+  r->fields[r->t->columns] = field;
+  r->t->column_of[field] = (int)r->t->columns++;
+  return FC_ERR_OK;
+}
+
+static fc_err read_header(reader *r) {
+  char *rest;
+  FC_TRY(next_line(r, &rest));
+  FC_CHECK(rest != NULL, DATA, "%s: empty: a header with column names is expected", r->path);
+  for (char *name; (name = next_piece(&rest)) != NULL;) FC_TRY(read_column_name(r, name));
+  return FC_ERR_OK;
+}
+
+static fc_err read_number(reader *r, field_id field, const char *text, double *out) {
+  char *end;
+  *out = strtod(text, &end);
+  /* strtod also takes inf, nan and hexadecimal, which no table should hold */
+  bool plain = *text != '\0' && *end == '\0' && strspn(text, "0123456789+-.eE") == strlen(text);
+  FC_CHECK(plain && isfinite(*out), DATA, "%s:%zu: %s = \"%.60s\": a finite number is expected",
+           r->path, r->line_number, field_names[field], text);
+  const range *limit = &r->limits[field];
+  FC_CHECK(limit->min > limit->max || (*out >= limit->min && *out <= limit->max), DATA,
+           "%s:%zu: %s = %.10g: must be %.10g to %.10g", r->path, r->line_number,
+           field_names[field], *out, limit->min, limit->max);
+  return FC_ERR_OK;
+}
+
+static fc_err read_row(reader *r, char *rest) {
+  trace *t = r->t;
+  FC_CHECK(t->rows < UINT32_MAX, DATA, "%s:%zu: too many rows", r->path, r->line_number);
+  if (t->rows == r->capacity) {
+    r->capacity = r->capacity ? 2 * r->capacity : 64;
+    FC_TRY(fc_realloc(r->capacity * t->columns, sizeof(double), &t->value));
+  }
+  size_t found = 0;
+  for (char *text; (text = next_piece(&rest)) != NULL; found++) {
+    if (found >= t->columns) continue; /* counted for the message */
+    FC_TRY(read_number(r, r->fields[found], text, &t->value[(size_t)t->rows * t->columns + found]));
+  }
+  FC_CHECK(found == t->columns, DATA, "%s:%zu: %zu values where the header names %zu columns",
+           r->path, r->line_number, found, t->columns);
+  t->rows++;
+  return FC_ERR_OK;
+}
+
+static fc_err read_all(reader *r) {
+  FC_TRY(read_header(r));
+  for (;;) {
+    char *line;
+    FC_TRY(next_line(r, &line));
+    if (line == NULL) break;
+    FC_TRY(read_row(r, line));
+  }
+  FC_CHECK(r->t->rows > 0, DATA, "%s: no rows below the header", r->path);
+  return FC_ERR_OK;
+}
+
+fc_err trace_read(const char *path, const range limits[FIELD_COUNT], trace *out) {
+  *out = (trace){0};
+  for (int i = 0; i < FIELD_COUNT; i++) out->column_of[i] = -1;
+  reader r = {.path = path, .limits = limits, .t = out};
+  r.file = fopen(path, "r");
+  FC_CHECK(r.file != NULL, IO, "%s: cannot be opened: %s", path, strerror(errno));
+  fc_err err = read_all(&r);
+  free(r.line);
+  fclose(r.file);
+  if (err != FC_ERR_OK) trace_free(out);
+  return err;
+}
+
+void trace_free(trace *t) {
+  fc_free(t->value);
+  *t = (trace){0};
+  for (int i = 0; i < FIELD_COUNT; i++) t->column_of[i] = -1;
+}
