@@ -61,6 +61,7 @@ void fc_dataset_destroy(fc_dataset **ds);
 fc_task fc_dataset_task(const fc_dataset *ds);
 size_t fc_dataset_train_count(const fc_dataset *ds);
 size_t fc_dataset_test_count(const fc_dataset *ds);
+size_t fc_dataset_bytes(const fc_dataset *ds); /* what its samples take in memory */
 int fc_dataset_classes(const fc_dataset *ds); /* 0 for LM */
 const char *fc_dataset_class_name(const fc_dataset *ds, int label);
 void fc_dataset_image_shape(const fc_dataset *ds, int *height, int *width);
