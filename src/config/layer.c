@@ -1,0 +1,414 @@
+/* layer.c - lays a YAML document over the options: nested maps become dotted names, the top-level
+ * map `sizes` holds one overlay a size, --set is a document of one key. A layer may name an option
+ * once; every fault is collected with its line and reading goes on. */
+#include "config_private.h"
+#include "fedcell/fc_mem.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROBLEM_SIZE = 320, FILE_LARGEST = 4 << 20 };
+
+typedef struct {
+  fc_config *cfg;
+  yaml_document_t *doc;
+  fc_place place;
+  size_t layer;  /* stamp to notice an option given twice */
+  bool is_apply; /* false: only validate, this size was not chosen */
+} walk;
+
+static void note_failure(fc_config *cfg, fc_err err) {
+  if (err != FC_ERR_OK) cfg->failure = err;
+}
+
+/* ---- one option ------------------------------------------------------------------------------ */
+
+static void take_value(walk *w, fc_slot *slot, size_t line, fc_value *value) {
+  fc_value_clear(&slot->value);
+  slot->value = *value;
+  slot->is_given = true;
+  slot->source = w->place.source;
+  slot->line = w->place.set_key ? 0 : line;
+}
+
+static void walk_option(walk *w, fc_slot *slot, size_t line, yaml_node_t *node) {
+  const char *name = slot->option->name;
+  if (slot->seen_layer == w->layer) {
+    fc_fault_add(w->cfg, &w->place, name, NULL, "is given twice, first on line %zu",
+                 slot->seen_line);
+    return;
+  }
+  slot->seen_layer = w->layer;
+  slot->seen_line = line;
+  fc_value value;
+  fc_reason reason;
+  fc_err err = fc_value_read(slot->option, w->doc, node, &value, &reason);
+  if (err == FC_ERR_USAGE) {
+    char shown[FC_SHOW_SIZE];
+    bool is_null = fc_yaml_is_null(node);
+    if (!is_null) fc_yaml_show(w->doc, node, shown, sizeof shown);
+    if (reason.line > 0 && !w->place.set_key) w->place.line = reason.line;
+    fc_fault_add(w->cfg, &w->place, name, is_null ? NULL : shown, "%s", reason.text);
+    slot->is_refused = slot->is_refused || w->is_apply;
+  } else if (err != FC_ERR_OK) {
+    note_failure(w->cfg, err);
+  } else if (w->is_apply) {
+    take_value(w, slot, line, &value);
+  } else {
+    fc_value_clear(&value);
+  }
+}
+
+/* ---- unknown names --------------------------------------------------------------------------- */
+
+static void fault_unknown(walk *w, const char *name) {
+  fc_nearest nearest = {.word = name};
+  if (!fc_fault_is_full(w->cfg)) {
+    for (size_t i = 0; i < w->cfg->n; i++) {
+      fc_nearest_offer(&nearest, w->cfg->slots[i].option->name);
+    }
+  }
+  if (nearest.name) {
+    fc_fault_add(w->cfg, &w->place, name, NULL, "no such option; did you mean %s?", nearest.name);
+  } else {
+    fc_fault_add(w->cfg, &w->place, name, NULL, "no such option");
+  }
+}
+
+static void fault_group(walk *w, const char *name, yaml_node_t *node) {
+  char shown[FC_SHOW_SIZE];
+  const char *example = "";
+  size_t n = strlen(name);
+  for (size_t i = 0; i < w->cfg->n; i++) {
+    const char *option = w->cfg->slots[i].option->name;
+    if (strncmp(option, name, n) != 0 || option[n] != '.') continue;
+    example = option;
+    break;
+  }
+  fc_yaml_show(w->doc, node, shown, sizeof shown);
+  fc_fault_add(w->cfg, &w->place, name, shown, "is a group; give its options, such as %s", example);
+}
+
+/* ---- maps ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  const char *text;
+  size_t index, line;
+} key_place;
+
+static int compare_keys(const void *a, const void *b) {
+  const key_place *ka = a, *kb = b;
+  int order = strcmp(ka->text, kb->text);
+  return order ? order : (ka->index > kb->index) - (ka->index < kb->index);
+}
+
+/* first_line[i] <- line of an earlier pair of the map with the same key, 0 if there is none. */
+static fc_err find_twins(walk *w, const yaml_node_t *map, size_t n, size_t *first_line) {
+  key_place *keys;
+  FC_TRY(fc_alloc(n, sizeof *keys, &keys));
+  for (size_t i = 0; i < n; i++) {
+    yaml_node_t *key = yaml_document_get_node(w->doc, map->data.mapping.pairs.start[i].key);
+    const char *text = fc_yaml_scalar(key);
+    keys[i] = (key_place){text ? text : "", i, fc_yaml_line(key)};
+  }
+  qsort(keys, n, sizeof *keys, compare_keys);
+  for (size_t i = 1, first = 0; i < n; i++) {
+    if (strcmp(keys[i].text, keys[first].text) != 0) {
+      first = i;
+    } else {
+      first_line[keys[i].index] = keys[first].line;
+    }
+  }
+  fc_free(keys);
+  return FC_ERR_OK;
+}
+
+typedef void (*visit_pair)(walk *w, const char *name, size_t line, yaml_node_t *value, void *more);
+
+/* Calls visit for every pair of the map with a usable and new key; name is the dotted one. */
+static void walk_map(walk *w, const char *prefix, yaml_node_t *map, visit_pair visit, void *more) {
+  size_t n = (size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start);
+  size_t *first_line;
+  fc_err err = fc_alloc(n, sizeof *first_line, &first_line);
+  if (err == FC_ERR_OK) err = find_twins(w, map, n, first_line);
+  note_failure(w->cfg, err);
+  for (size_t i = 0; i < n && err == FC_ERR_OK; i++) {
+    const yaml_node_pair_t *pair = &map->data.mapping.pairs.start[i];
+    yaml_node_t *key = yaml_document_get_node(w->doc, pair->key);
+    const char *text = fc_yaml_scalar(key);
+    size_t line = fc_yaml_line(key);
+    if (!w->place.set_key) w->place.line = line;
+    if (!text) {
+      char shown[FC_SHOW_SIZE];
+      fc_yaml_show(w->doc, key, shown, sizeof shown);
+      fc_fault_add(w->cfg, &w->place, NULL, NULL, "%s cannot be the name of an option", shown);
+      continue;
+    }
+    char name[FC_NAME_SIZE + 4]; /* a name that is too long is cut: nobody knows it either way */
+    snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "." : "", text);
+    if (strcmp(text, "<<") == 0 && key->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
+      fc_fault_add(w->cfg, &w->place, name, NULL,
+                   "merge keys are not supported; use an alias for "
+                   "a whole map, or write the options out");
+    } else if (first_line[i] > 0) {
+      fc_fault_add(w->cfg, &w->place, name, NULL, "is given twice, first on line %zu",
+                   first_line[i]);
+    } else {
+      visit(w, name, line, yaml_document_get_node(w->doc, pair->value), more);
+    }
+  }
+  fc_free(first_line);
+}
+
+/* Below an unknown name nothing is known either, so one level of names is enough to tell: this
+ * bounds the walk in maps that contain themselves by an alias. */
+static void visit_below_unknown(walk *w, const char *name, size_t line, yaml_node_t *value,
+                                void *more) {
+  (void)line, (void)value, (void)more;
+  fault_unknown(w, name);
+}
+
+/* An option, a group, or unknown. Groups are as deep as the known names, aliases or not. */
+static void visit_name(walk *w, const char *name, size_t line, yaml_node_t *value, void *more) {
+  fc_slot *slot = fc_config_find(w->cfg, name);
+  if (slot) {
+    walk_option(w, slot, line, value);
+  } else if (fc_config_is_group(w->cfg, name)) {
+    if (value->type == YAML_MAPPING_NODE) {
+      walk_map(w, name, value, visit_name, more);
+    } else if (!fc_yaml_is_null(value)) { /* "cell:" with all its options commented out is fine */
+      fault_group(w, name, value);
+    }
+  } else if (value->type == YAML_MAPPING_NODE &&
+             value->data.mapping.pairs.top > value->data.mapping.pairs.start) {
+    walk_map(w, name, value, visit_below_unknown, more);
+  } else {
+    fault_unknown(w, name);
+  }
+}
+
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+typedef struct {
+  const char *chosen; /* NULL: none */
+  bool is_found;
+  fc_nearest nearest;
+  fc_text known; /* "laptop, paper" */
+} size_choice;
+
+/* One size: validated always, taken if chosen. */
+static void visit_size(walk *w, const char *name, size_t line, yaml_node_t *value, void *more) {
+  size_choice *choice = more;
+  (void)line;
+  fc_text_add(&choice->known, "%s%s", choice->known.length ? ", " : "", name);
+  bool is_chosen = choice->chosen && strcmp(choice->chosen, name) == 0;
+  choice->is_found = choice->is_found || is_chosen;
+  if (choice->chosen) fc_nearest_offer(&choice->nearest, name);
+  char label[FC_NAME_SIZE + 16];
+  snprintf(label, sizeof label, "sizes.%s.", name);
+  walk inner = *w;
+  inner.place.label = label;
+  inner.layer = ++w->cfg->n_layers;
+  inner.is_apply = is_chosen;
+  if (value->type == YAML_MAPPING_NODE) {
+    walk_map(&inner, "", value, visit_name, NULL);
+  } else if (!fc_yaml_is_null(value)) {
+    inner.place.label = "sizes.";
+    fc_fault_add(w->cfg, &inner.place, name, NULL, "must be a map of options");
+  }
+}
+
+static void fault_no_size(walk *w, const size_choice *choice) {
+  char shown[FC_SHOW_SIZE];
+  fc_text_fit(shown, sizeof shown, choice->chosen, strlen(choice->chosen));
+  w->place.line = 0;
+  if (choice->known.length == 0) {
+    fc_fault_add(w->cfg, &w->place, NULL, NULL, "--size %s: this file has no sizes", shown);
+  } else {
+    bool is_near = choice->nearest.name != NULL;
+    fc_fault_add(w->cfg, &w->place, NULL, NULL, "--size %s: must be one of %s%s%s%s", shown,
+                 choice->known.data, is_near ? "; did you mean " : "",
+                 is_near ? choice->nearest.name : "", is_near ? "?" : "");
+  }
+}
+
+static void walk_sizes(walk *w, yaml_node_t *sizes, size_t line, const char *chosen) {
+  size_choice choice = {.chosen = chosen, .nearest = {.word = chosen}};
+  if (!w->place.set_key) w->place.line = line;
+  if (sizes && sizes->type == YAML_MAPPING_NODE) {
+    walk_map(w, "", sizes, visit_size, &choice);
+  } else if (!fc_yaml_is_null(sizes)) {
+    fc_fault_add(w->cfg, &w->place, "sizes", NULL, "must be a map of sizes: {laptop: {...}}");
+  }
+  if (chosen && !choice.is_found) fault_no_size(w, &choice);
+  note_failure(w->cfg, choice.known.err);
+  fc_free(choice.known.data);
+}
+
+/* ---- documents ------------------------------------------------------------------------------- */
+
+/* Where the top level mentions `sizes`: it is laid on after all the rest. */
+typedef struct {
+  yaml_node_t *sizes;
+  size_t line;
+} top_level;
+
+static void visit_top(walk *w, const char *name, size_t line, yaml_node_t *value, void *more) {
+  top_level *top = more;
+  if (strcmp(name, "sizes") != 0) {
+    visit_name(w, name, line, value, NULL);
+  } else if (w->place.set_key) {
+    fc_fault_add(w->cfg, &w->place, NULL, NULL, "sizes can only stand in a file");
+  } else {
+    top->sizes = value;
+    top->line = line;
+  }
+}
+
+static void fault_tags(walk *w) {
+  static const char *const usual[] = {[YAML_SCALAR_NODE] = YAML_STR_TAG,
+                                      [YAML_SEQUENCE_NODE] = YAML_SEQ_TAG,
+                                      [YAML_MAPPING_NODE] = YAML_MAP_TAG};
+  for (yaml_node_t *n = w->doc->nodes.start; n < w->doc->nodes.top; n++) {
+    if (n->type == YAML_NO_NODE || strcmp((const char *)n->tag, usual[n->type]) == 0) continue;
+    if (!w->place.set_key) w->place.line = fc_yaml_line(n);
+    fc_fault_add(w->cfg, &w->place, NULL, NULL, "YAML tags such as !%s are not supported",
+                 (const char *)n->tag);
+  }
+}
+
+static void walk_document(walk *w, const char *size) {
+  top_level top = {NULL, 0};
+  yaml_node_t *root = yaml_document_get_root_node(w->doc);
+  w->layer = ++w->cfg->n_layers;
+  fault_tags(w);
+  if (root && root->type == YAML_MAPPING_NODE) {
+    walk_map(w, "", root, visit_top, &top);
+  } else if (!fc_yaml_is_null(root)) {
+    w->place.line = fc_yaml_line(root);
+    fc_fault_add(w->cfg, &w->place, NULL, NULL, "must be a map of options, such as seed: 1");
+  }
+  walk_sizes(w, top.sizes, top.line, size);
+}
+
+fc_err fc_config_load_text(fc_config *cfg, const char *name, const char *text, size_t length,
+                           const char *size) {
+  yaml_document_t doc;
+  size_t line;
+  char problem[PROBLEM_SIZE];
+  fc_err err = fc_yaml_parse(text, length, &doc, &line, problem, sizeof problem);
+  if (err == FC_ERR_USAGE) return fc_fail(err, "%s:%zu: %s", name, line, problem);
+  FC_TRY(err);
+  cfg->file = fc_config_keep_source(cfg, name);
+  if (cfg->file) {
+    walk w = {.cfg = cfg, .doc = &doc, .is_apply = true};
+    w.place = (fc_place){.source = cfg->file, .label = ""};
+    walk_document(&w, size);
+  }
+  yaml_document_delete(&doc);
+  FC_CHECK(cfg->failure == FC_ERR_OK, NOMEM, "%s: out of memory", name);
+  return FC_ERR_OK;
+}
+
+static fc_err read_file(FILE *file, const char *path, fc_text *t) {
+  char block[8192];
+  size_t n;
+  while ((n = fread(block, 1, sizeof block, file)) > 0) {
+    fc_text_bytes(t, block, n);
+    FC_CHECK(t->length <= FILE_LARGEST, USAGE, "%s: larger than %d MiB: this is no configuration",
+             path, FILE_LARGEST >> 20);
+  }
+  FC_CHECK(!ferror(file), IO, "%s: cannot be read: %s", path, strerror(errno));
+  return t->err;
+}
+
+fc_err fc_config_load(fc_config *cfg, const char *path, const char *size) {
+  FILE *file = fopen(path, "rb");
+  FC_CHECK(file, IO, "%s: cannot be read: %s", path, strerror(errno));
+  fc_text t = {0};
+  fc_err err = read_file(file, path, &t);
+  fclose(file);
+  if (err == FC_ERR_OK) {
+    err = fc_config_load_text(cfg, path, t.data ? t.data : "", t.length, size);
+  }
+  fc_free(t.data);
+  return err;
+}
+
+/* ---- --set and defaults ---------------------------------------------------------------------- */
+
+/* The value stands in a document of its own; "" is the empty text or list. */
+static void set_value(walk *w, const char *key, const char *text) {
+  fc_slot *slot = fc_config_find(w->cfg, key);
+  size_t line;
+  char problem[PROBLEM_SIZE];
+  if (slot && text[0] == '\0' && fc_value_is_emptiable(slot->option)) {
+    fc_value empty;
+    fc_err err = fc_value_empty(slot->option, &empty);
+    note_failure(w->cfg, err);
+    if (err == FC_ERR_OK) take_value(w, slot, 0, &empty);
+    return;
+  }
+  fc_err err = fc_yaml_parse(text, strlen(text), w->doc, &line, problem, sizeof problem);
+  if (err == FC_ERR_USAGE) fc_fault_add(w->cfg, &w->place, NULL, NULL, "%s", problem);
+  if (err == FC_ERR_NOMEM) note_failure(w->cfg, err);
+  if (err != FC_ERR_OK) return;
+  yaml_node_t *node = yaml_document_get_root_node(w->doc), none = {.type = YAML_SCALAR_NODE};
+  none.data.scalar.value = (yaml_char_t *)"";
+  none.data.scalar.style = YAML_PLAIN_SCALAR_STYLE;
+  w->layer = ++w->cfg->n_layers;
+  fault_tags(w);
+  top_level top = {NULL, 0};
+  visit_top(w, key, 1, node ? node : &none, &top);
+  yaml_document_delete(w->doc);
+}
+
+/* key <- the text before '=', without blanks around it; false if there is none. */
+static bool split_assignment(const char *assignment, char *key, size_t size, const char **value) {
+  const char *equals = strchr(assignment, '=');
+  if (!equals) return false;
+  const char *from = assignment + strspn(assignment, " \t"), *to = equals;
+  while (to > from && (to[-1] == ' ' || to[-1] == '\t')) to--;
+  if (from >= to) return false;
+  snprintf(key, size, "%.*s", (int)(to - from < FC_NAME_SIZE ? to - from : FC_NAME_SIZE), from);
+  *value = equals + 1;
+  return true;
+}
+
+void fc_config_set(fc_config *cfg, const char *assignment) {
+  char shown[FC_SHOW_SIZE], source[FC_SHOW_SIZE + 8], key[FC_NAME_SIZE + 4];
+  const char *value;
+  fc_text_fit(shown, sizeof shown, assignment, strlen(assignment));
+  snprintf(source, sizeof source, "--set %s", shown);
+  const char *kept = fc_config_keep_source(cfg, source);
+  if (!kept) return; /* finish tells */
+  yaml_document_t doc;
+  walk w = {.cfg = cfg, .doc = &doc, .is_apply = true};
+  w.place = (fc_place){.source = kept, .label = "", .set_key = ""};
+  if (!split_assignment(assignment, key, sizeof key, &value)) {
+    fc_fault_add(cfg, &w.place, NULL, NULL, "must be key=value, such as federation.rounds=20");
+    return;
+  }
+  w.place.set_key = key;
+  set_value(&w, key, value);
+}
+
+fc_err fc_layer_default(fc_config *cfg, fc_slot *slot) {
+  const fc_option *o = slot->option;
+  if (!o->dflt) return FC_ERR_OK;
+  if (o->dflt[0] == '\0' && fc_value_is_emptiable(o)) return fc_value_empty(o, &slot->value);
+  yaml_document_t doc;
+  size_t line;
+  fc_reason reason;
+  fc_place place = {.source = "default", .label = ""};
+  fc_err err = fc_yaml_parse(o->dflt, strlen(o->dflt), &doc, &line, reason.text, FC_REASON_SIZE);
+  if (err == FC_ERR_OK) {
+    err = fc_value_read(o, &doc, yaml_document_get_root_node(&doc), &slot->value, &reason);
+    yaml_document_delete(&doc);
+  }
+  if (err != FC_ERR_USAGE) return err;
+  fc_fault_add(cfg, &place, o->name, o->dflt, "%s", reason.text);
+  slot->is_refused = true;
+  return FC_ERR_OK;
+}
