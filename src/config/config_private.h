@@ -60,7 +60,7 @@ typedef enum {
 
 fc_number_result fc_number_int(const char *text, int64_t *out);
 fc_number_result fc_number_real(const char *text, double *out);
-/* The fewest of 15, 16 or 17 significant digits that read back equal. */
+/* The fewest significant digits, from 6 to 17, that read back equal. */
 enum { FC_NUMBER_SIZE = 40 };
 void fc_number_write(double x, char buf[FC_NUMBER_SIZE]);
 

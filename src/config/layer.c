@@ -194,7 +194,8 @@ typedef struct {
   const char *chosen; /* NULL: none */
   bool is_found;
   fc_nearest nearest;
-  fc_text known; /* "laptop, paper" */
+  char near_name[FC_NAME_SIZE + 4]; /* names of a walk pass, so the best is copied */
+  fc_text known;                    /* "laptop, paper" */
 } size_choice;
 
 /* One size: validated always, taken if chosen. */
@@ -205,6 +206,10 @@ static void visit_size(walk *w, const char *name, size_t line, yaml_node_t *valu
   bool is_chosen = choice->chosen && strcmp(choice->chosen, name) == 0;
   choice->is_found = choice->is_found || is_chosen;
   if (choice->chosen) fc_nearest_offer(&choice->nearest, name);
+  if (choice->nearest.name == name) {
+    snprintf(choice->near_name, sizeof choice->near_name, "%s", name);
+    choice->nearest.name = choice->near_name;
+  }
   char label[FC_NAME_SIZE + 16];
   snprintf(label, sizeof label, "sizes.%s.", name);
   walk inner = *w;

@@ -22,7 +22,7 @@ static bool same_letter(char a, char b) {
 
 static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb) {
   size_t rows[3][LONGEST + 1]; /* the row before the last, the last, this one */
-  if (na > LONGEST || nb > LONGEST) return LONGEST;
+  if (na > LONGEST || nb > LONGEST) return SIZE_MAX;
   for (size_t j = 0; j <= nb; j++) rows[0][j] = j;
   for (size_t i = 1; i <= na; i++) {
     size_t *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];

@@ -99,7 +99,7 @@ fc_number_result fc_number_real(const char *text, double *out) {
 }
 
 void fc_number_write(double x, char buf[FC_NUMBER_SIZE]) {
-  for (int digits = 15; digits <= 17; digits++) {
+  for (int digits = 6; digits <= 17; digits++) {
     snprintf(buf, FC_NUMBER_SIZE, "%.*g", digits, x);
     if (strtod(buf, NULL) == x) break;
   }

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* One node being read for one option. */
@@ -28,14 +29,18 @@ __attribute__((format(printf, 3, 4))) static void append(char *buf, size_t size,
   va_end(args);
 }
 
+/* For people: 1e12 rather than 1.0e+12. */
 static void append_bound(const fc_option *o, double x, char *buf, size_t size) {
   char number[FC_NUMBER_SIZE];
   if (o->type == FC_OPT_INT && fabs(x) < 1e15) {
-    snprintf(number, sizeof number, "%.0f", x);
-  } else {
-    fc_number_write(x, number);
+    append(buf, size, "%.0f", x);
+    return;
   }
-  append(buf, size, "%s", number);
+  fc_number_write(x, number);
+  size_t n = strcspn(number, "e"), n_shown = n;
+  if (n > 2 && number[n] && memcmp(number + n - 2, ".0", 2) == 0) n_shown -= 2;
+  append(buf, size, "%.*s", (int)n_shown, number);
+  if (number[n]) append(buf, size, "e%d", atoi(number + n + 1));
 }
 
 static bool is_bounded(const fc_option *o) {

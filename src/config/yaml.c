@@ -36,7 +36,9 @@ static fc_err tell_problem(const yaml_parser_t *p, const char *text, size_t leng
   }
   *line = p->problem_mark.line + 1;
   snprintf(problem, size, "not valid YAML: %s", what);
-  if (p->context && p->context_mark.line + 1 != *line) {
+  if (!memchr(text, '\n', length)) {
+    /* one line, of --set or a default: it shows itself */
+  } else if (p->context && p->context_mark.line + 1 != *line) {
     size_t used = strlen(problem);
     snprintf(problem + used, size - used, ", %s that starts on line %zu", p->context,
              p->context_mark.line + 1);
