@@ -36,7 +36,10 @@ fc_err fc_agree(const fc_comm *comm, fc_err mine);
 fc_err fc_comm_sum_i64(const fc_comm *comm, int64_t *x, size_t n);
 /* Collective. As above, the sum on `root` only; others keep their input. */
 fc_err fc_comm_sum_i64_root(const fc_comm *comm, int64_t *x, size_t n, int root);
-/* Collective. x (n) <- the largest over ranks; a NaN counts as +infinity, so that it is never lost. */
+/* Collective. *before: the sum of `mine` over lower ranks; *total: over all. */
+fc_err fc_comm_prefix(const fc_comm *comm, int64_t mine, int64_t *before, int64_t *total);
+/* Collective. x (n) <- the largest over ranks; a NaN counts as +infinity, so that it is never lost.
+ */
 fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n);
 /* Collective. Bytes from root to all; any size (sent in pieces below 2 GiB). */
 fc_err fc_comm_broadcast(const fc_comm *comm, void *data, size_t bytes, int root);

@@ -113,6 +113,11 @@ fc_dist fc_config_dist(const fc_config *cfg, const char *name);
 /* Was it given by the user (file, size or --set), or is it the default? */
 bool fc_config_is_given(const fc_config *cfg, const char *name);
 
+/* Name of the first option whose value differs between two configurations of the same tables, those
+ * named in `except` (n) left out; NULL if there is none. Borrowed from the tables. */
+const char *fc_config_first_difference(const fc_config *a, const fc_config *b,
+                                       const char *const *except, size_t n);
+
 /* The resolved configuration as YAML, every option in table order, defaults included: what the
  * result file stores and what `fedcell rerun` reads back. Caller frees with fc_free. */
 fc_err fc_config_dump(const fc_config *cfg, char **out);

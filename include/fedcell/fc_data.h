@@ -2,8 +2,8 @@
  *
  *   fc_dataset_open(&settings, seed, &ds);               // raw samples: train and test
  *   fc_corpus_create(ds, tok, &format, &corpus);         // token ids of every sample, contiguous
- *   fc_split_create(&split_settings, ds, seed, devices, &split);   // public, test, per device
- *   fc_batch_draw(corpus, samples, n, batch_size, rng, batcher);
+ *   fc_split_create(&split_settings, ds, public_fraction, parts_seed, seed, devices, &split);   //
+ * public, test, per device fc_batch_draw(corpus, samples, n, batch_size, rng, batcher);
  *
  * Samples keep the order of the file (or of the generator), train first, then test; a sample is its
  * 32-bit index. Every train sample lies in exactly one of public part and devices. The split is a
@@ -62,7 +62,7 @@ fc_task fc_dataset_task(const fc_dataset *ds);
 size_t fc_dataset_train_count(const fc_dataset *ds);
 size_t fc_dataset_test_count(const fc_dataset *ds);
 size_t fc_dataset_bytes(const fc_dataset *ds); /* what its samples take in memory */
-int fc_dataset_classes(const fc_dataset *ds); /* 0 for LM */
+int fc_dataset_classes(const fc_dataset *ds);  /* 0 for LM */
 const char *fc_dataset_class_name(const fc_dataset *ds, int label);
 void fc_dataset_image_shape(const fc_dataset *ds, int *height, int *width);
 /* index < train + test */
@@ -118,9 +118,10 @@ extern const fc_option_table fc_split_options; /* data.split, data.alpha, ... */
 fc_split_settings fc_split_settings_read(const fc_config *cfg);
 
 typedef struct fc_split fc_split; /* 4 bytes a sample and 8 a device */
-/* USAGE if there are fewer samples than the devices need. */
+/* The public part follows parts_seed, everything else seed: runs of different seeds may share the
+ * public part. USAGE if there are fewer samples than the devices need. */
 fc_err fc_split_create(const fc_split_settings *s, const fc_dataset *ds, double public_fraction,
-                       uint64_t seed, uint32_t devices, fc_split **out);
+                       uint64_t parts_seed, uint64_t seed, uint32_t devices, fc_split **out);
 void fc_split_destroy(fc_split **s);
 size_t fc_split_bytes(const fc_split *s);
 /* Ascending sample indices; borrowed. */

@@ -28,8 +28,8 @@ const char *fc_method_meaning(size_t i);
 
 typedef struct fc_federation fc_federation;
 
-/* Collective. Opens the data, makes the split, finds or pretrains the base model, shares its weights
- * on every node. */
+/* Collective. Opens the data, makes the split, finds or pretrains the base model, shares its
+ * weights on every node. */
 fc_err fc_federation_create(const fc_comm *comm, fc_config *cfg, fc_federation **out);
 void fc_federation_destroy(fc_federation **fed); /* Collective; accepts NULL */
 
@@ -38,27 +38,34 @@ typedef struct {
   int64_t round;  /* from 1; 0 is the state before training */
   int64_t rounds; /* planned */
   double train_loss, test_loss, test_accuracy;
-  double sim_time_s;   /* simulated, since the start */
-  double energy_j;     /* this round */
+  double sim_time_s; /* simulated, since the start */
+  double energy_j;   /* this round */
   double total_energy_j;
-  double tokens;       /* trained in this round */
-  double wall_time_s;  /* this round took */
+  double tokens;      /* trained in this round */
+  double wall_time_s; /* this round took */
   int64_t participants, delivered;
 } fc_round_report;
 
+/* A fact for the result's provenance: "version", "compiler", ... */
 typedef struct {
-  const char *output;       /* result file; the checkpoint lies beside it */
-  bool resume;              /* continue from the checkpoint if there is one */
-  const char *command_line; /* for the provenance */
-  volatile sig_atomic_t *stop; /* set by a signal: finish the round, checkpoint, STOPPED; may be NULL */
+  const char *name, *value;
+} fc_fact;
+
+typedef struct {
+  const char *output;   /* result file; the checkpoint lies beside it */
+  bool resume;          /* continue from the checkpoint if there is one */
+  const fc_fact *facts; /* of the program and its call, for the provenance */
+  size_t n_facts;
+  volatile sig_atomic_t
+      *stop; /* set by a signal: finish the round, checkpoint, STOPPED; may be NULL */
   void (*on_round)(void *arg, const fc_round_report *r); /* rank 0 only; may be NULL */
   void *arg;
 } fc_run_request;
 
 typedef struct {
-  fc_round_report first, last; /* before training; after the last round */
+  fc_round_report first, last;             /* before training; after the last round */
   double uplink_bits, downlink_bits, flop; /* totals */
-  const char *ended_by; /* "rounds", "target_loss", "target_accuracy" */
+  const char *ended_by;                    /* "rounds", "target_loss", "target_accuracy" */
 } fc_run_summary;
 
 /* Collective. Runs, or resumes, and writes the result file; STOPPED after a stop request. */
@@ -74,12 +81,12 @@ typedef struct {
   uint32_t devices, participants;
   int64_t samples_train, samples_public, samples_test;
   size_t base_weights, trained_weights; /* numbers of weights */
-  double node_shared_bytes;       /* base weights, once per node */
-  double rank_bytes;              /* everything else of a rank, at this number of ranks and threads */
-  double node_bytes;              /* the whole node */
-  double idle_device_bytes;       /* each further simulated device that does not train */
-  double thread_bytes;            /* what one training thread holds */
-  double participant_bytes;       /* each further participant of a round */
+  double node_shared_bytes;             /* base weights, once per node */
+  double rank_bytes;        /* everything else of a rank, at this number of ranks and threads */
+  double node_bytes;        /* the whole node */
+  double idle_device_bytes; /* each further simulated device that does not train */
+  double thread_bytes;      /* what one training thread holds */
+  double participant_bytes; /* each further participant of a round */
   double flop_per_round, uplink_bits_per_round, downlink_bits_per_round;
 } fc_estimate;
 /* Local (reads the data, allocates little). ranks on this node and threads per rank as given. */

@@ -61,9 +61,15 @@ void fc_store_put_f32(fc_store_file *f, const char *path, const char *unit, cons
                       const float *x, int64_t first, int64_t n, int64_t total);
 void fc_store_put_i64(fc_store_file *f, const char *path, const char *unit, const char *description,
                       const int64_t *x, int64_t first, int64_t n, int64_t total);
+/* Collective. A 2-D dataset group/name (rows, cols) that all ranks hold alike. */
+void fc_store_put_matrix(fc_store_file *f, const char *group, const char *name,
+                         const char *description, const float *x, int64_t rows, int64_t cols);
 /* Collective. Attributes of a group (made if missing); the same on all ranks. */
 void fc_store_put_text(fc_store_file *f, const char *group, const char *name, const char *text);
 void fc_store_put_number(fc_store_file *f, const char *group, const char *name, double value);
+/* Collective. Makes write_end fail with err and this thread's message: for a caller whose part of the
+ * content could not be made. Put calls that follow still have to be made by all ranks. */
+void fc_store_put_failure(fc_store_file *f, fc_err err);
 /* Collective. flush, fsync, rename to the final name; on any failure the temporary file is removed,
  * an older file of that name stays as it was, and IO is returned on all ranks. *f is NULL after. */
 fc_err fc_store_write_end(fc_store_file **f);
@@ -82,6 +88,8 @@ fc_err fc_store_get_number(const fc_store_reader *r, const char *group, const ch
 fc_err fc_store_count(const fc_store_reader *r, const char *path, int64_t *out);
 fc_err fc_store_get_f32(const fc_store_reader *r, const char *path, int64_t first, int64_t n,
                         float *out);
+fc_err fc_store_get_f64(const fc_store_reader *r, const char *path, int64_t first, int64_t n,
+                        double *out);
 fc_err fc_store_get_i64(const fc_store_reader *r, const char *path, int64_t first, int64_t n,
                         int64_t *out);
 /* Rows [first, first + n) of the group's columns into the table (whose columns must be there). */

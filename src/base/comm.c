@@ -76,6 +76,13 @@ fc_err fc_comm_sum_i64_root(const fc_comm *comm, int64_t *x, size_t n, int root)
   return FC_ERR_OK;
 }
 
+fc_err fc_comm_prefix(const fc_comm *comm, int64_t mine, int64_t *before, int64_t *total) {
+  *before = 0; /* MPI_Exscan leaves rank 0's as it is */
+  MPI_TRY(MPI_Exscan(&mine, before, 1, MPI_INT64_T, MPI_SUM, comm->world));
+  *total = mine;
+  return fc_comm_sum_i64(comm, total, 1);
+}
+
 fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (isnan(x[i])) x[i] = INFINITY; /* MPI_MAX may lose a NaN */

@@ -32,7 +32,8 @@ struct fc_split {
 typedef struct {
   const fc_split_settings *s;
   const fc_split_input *in;
-  uint64_t seed;
+  uint64_t parts_seed; /* of the public part */
+  uint64_t seed;       /* of everything else */
   uint32_t devices;
   uint32_t *rest; /* (n_rest) samples that are not public, in random order */
   size_t n_rest;
@@ -263,7 +264,7 @@ static fc_err finish(fc_split *s, const deal *d, size_t public_n) {
 static fc_err pick_public(deal *d, size_t public_n) {
   uint8_t *in_public;
   FC_TRY(fc_alloc(d->in->n, 1, &in_public));
-  fc_rng rng = fc_rng_open(d->seed, FC_RNG_PARTS, FC_PARTS_PUBLIC, 0);
+  fc_rng rng = fc_rng_open(d->parts_seed, FC_RNG_PARTS, FC_PARTS_PUBLIC, 0);
   fc_err err =
       fc_pick_stratified(d->in->label, d->in->n, d->in->classes, public_n, &rng, in_public);
   d->n_rest = 0;
@@ -314,10 +315,10 @@ static fc_err check(const fc_split_settings *s, const fc_split_input *in, double
 }
 
 fc_err fc_split_labels(const fc_split_settings *s, const fc_split_input *in, double public_fraction,
-                       uint64_t seed, uint32_t devices, fc_split **out) {
+                       uint64_t parts_seed, uint64_t seed, uint32_t devices, fc_split **out) {
   size_t way;
   fc_split *made = NULL;
-  deal d = {.s = s, .in = in, .seed = seed, .devices = devices};
+  deal d = {.s = s, .in = in, .parts_seed = parts_seed, .seed = seed, .devices = devices};
   fc_err err = FC_ERR_OK;
   *out = NULL;
   FC_TRY(check(s, in, public_fraction, devices, &way));
@@ -340,14 +341,14 @@ done:
 }
 
 fc_err fc_split_create(const fc_split_settings *s, const fc_dataset *ds, double public_fraction,
-                       uint64_t seed, uint32_t devices, fc_split **out) {
+                       uint64_t parts_seed, uint64_t seed, uint32_t devices, fc_split **out) {
   int32_t *label;
   *out = NULL;
   FC_TRY(fc_alloc(ds->train, sizeof *label, &label));
   for (size_t i = 0; i < ds->train; i++) label[i] = ds->rows.row[i].label;
   fc_split_input in = {
       .label = label, .n = ds->train, .test = ds->test, .classes = (int)ds->classes.n};
-  fc_err err = fc_split_labels(s, &in, public_fraction, seed, devices, out);
+  fc_err err = fc_split_labels(s, &in, public_fraction, parts_seed, seed, devices, out);
   fc_free(label);
   return err;
 }

@@ -15,7 +15,7 @@ typedef struct {
 
 /* fc_split_create on labels alone: it is a function of them and the seed. */
 fc_err fc_split_labels(const fc_split_settings *s, const fc_split_input *in, double public_fraction,
-                       uint64_t seed, uint32_t devices, fc_split **out);
+                       uint64_t parts_seed, uint64_t seed, uint32_t devices, fc_split **out);
 
 /* How many of `total` samples each device gets: size (devices). alpha <= 0: equal but for one, else
  * Dirichlet(alpha) shares; at least min_samples each, taken from the largest. */

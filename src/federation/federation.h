@@ -12,7 +12,8 @@
 #include "fedcell/fc_tokenizer.h"
 #include "fedcell/fc_weights.h"
 
-/* ---- settings (options.c) ----------------------------------------------------------------------- */
+/* ---- settings (options.c) -----------------------------------------------------------------------
+ */
 
 typedef struct {
   fc_optimizer_settings optimizer;
@@ -40,7 +41,8 @@ fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
 extern const fc_option_table fc_run_options, fc_model_options, fc_adapter_options,
     fc_federation_options, fc_stop_options, fc_pretrain_options;
 
-/* ---- the base model (base.c, pretrain.c) ---------------------------------------------------------- */
+/* ---- the base model (base.c, pretrain.c)
+ * ---------------------------------------------------------- */
 
 /* Everything that a learning task needs, shared by federation and pretraining. */
 typedef struct {
@@ -63,11 +65,16 @@ fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split
 /* Collective. Pretrains into `folder` (published by rename when complete). */
 fc_err fc_base_pretrain(const fc_comm *comm, const fc_config *cfg, const fc_dataset *ds,
                         const fc_split *split, const char *folder);
+/* Local. The vocabulary and shape of the embedded base, and how samples become its sequences. */
+fc_err fc_base_tokenizer(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
+                         fc_tokenizer **out);
+void fc_base_shape(const fc_config *cfg, int vocab, fc_model_shape *shape);
 fc_sequence_format fc_task_format(const fc_config *cfg);
-/* Which rank is told of; the first line of a phase's progress. */
+/* printf into memory that the caller frees with fc_free. */
 fc_err fc_join(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- training (train.c, parallel.c) --------------------------------------------------------------- */
+/* ---- training (train.c, parallel.c)
+ * --------------------------------------------------------------- */
 
 /* What one thread needs to train: activations, batch arrays, gradient, optimiser state. */
 typedef struct {
@@ -82,19 +89,20 @@ typedef struct {
   int n;
   fc_thread *thread;
 } fc_threads;
-/* Local. `training` false: evaluation only (no gradient). batch sequences of the corpus' longest. */
+/* Local. For batches of `batch` sequences up to the corpus' longest. o NULL: no gradient and no
+ * optimiser state of its own (evaluation; data-parallel training, which keeps them elsewhere). */
 fc_err fc_threads_create(const fc_task_setup *task, int batch, const fc_optimizer_settings *o,
-                         bool training, int n, fc_threads *out);
+                         int n, fc_threads *out);
 void fc_threads_destroy(fc_threads *t);
 size_t fc_threads_bytes(const fc_task_setup *task, int batch, const fc_optimizer_settings *o,
-                        bool training, int n);
+                        int n);
 
 /* A participant: the plan above, what came out below. */
 typedef struct {
   uint32_t device;
   double bandwidth_hz;
-  double samples;     /* |D_k|, the aggregation weight before normalising */
-  double tokens;      /* trained */
+  double samples; /* |D_k|, the aggregation weight before normalising */
+  double tokens;  /* trained */
   fc_loss_result loss;
   fc_work_load load;
   fc_cost cost;
@@ -121,8 +129,8 @@ struct fc_federation {
   const struct fc_method *method;
   void *method_state;
   fc_threads threads;
-  size_t P;       /* trained weights */
-  float *theta;   /* (P) the global model's trained weights, on every rank */
+  size_t P;     /* trained weights */
+  float *theta; /* (P) the global model's trained weights, on every rank */
   fc_flop_count flop_per_token;
   fc_table *rounds, *participation;
   int64_t participation_rows; /* of all ranks so far */
@@ -139,12 +147,12 @@ typedef struct {
   const fc_task_setup *task;
   fc_threads *threads;
   fc_loss_kind loss;
-  int micro_batch;   /* sequences a thread takes at a time: fixes the result, not the ranks */
+  int micro_batch; /* sequences a thread takes at a time: fixes the result, not the ranks */
   uint64_t seed;
-  float *theta;      /* (P) the same on all ranks */
+  float *theta; /* (P) the same on all ranks */
   fc_optimizer optimizer;
-  float *gradients;  /* (micro-batches per step, P) of this rank */
-  int64_t *sum;      /* (P) */
+  float *gradients; /* (micro-batches per step, P) of this rank */
+  int64_t *sum;     /* (P) */
 } fc_parallel;
 fc_err fc_parallel_create(fc_parallel *p, const fc_optimizer_settings *o, int max_batch);
 void fc_parallel_destroy(fc_parallel *p);
@@ -152,7 +160,8 @@ void fc_parallel_destroy(fc_parallel *p);
 fc_err fc_parallel_step(fc_parallel *p, const uint32_t *samples, int n, int64_t step,
                         fc_loss_result *result, double *tokens);
 
-/* ---- sums that do not depend on the ranks (exact.c) -------------------------------------------------- */
+/* ---- sums that do not depend on the ranks (exact.c)
+ * -------------------------------------------------- */
 
 /* Collective. sums (k) <- column sums of x (n,k) over all ranks' rows, in fixed point scaled by the
  * largest value of each column. k <= 16. NUMERIC if a value is not finite. */
@@ -160,18 +169,22 @@ fc_err fc_exact_sums(const fc_comm *comm, const double *x, int64_t n, int k, dou
 /* Power of two s with largest * s <= 2^bits; 0 if largest is 0. */
 double fc_exact_scale(double largest, int bits);
 
-/* ---- evaluation (evaluate.c) -------------------------------------------------------------------------- */
+/* ---- evaluation (evaluate.c)
+ * -------------------------------------------------------------------------- */
 
 typedef struct {
   double loss, accuracy;
 } fc_metrics;
-/* Collective. Of one model on the test part; blocks of samples are shared over ranks and threads. */
+/* Collective. Of one model on the test part; blocks of samples are shared over ranks and threads.
+ */
 fc_err fc_evaluate_global(fc_federation *fed, const float *theta, fc_metrics *m);
-/* Local. Of one model on the whole test part by this rank alone: for methods with a model a device. */
+/* Local. Of one model on the whole test part by this rank alone: for methods with a model a device.
+ */
 fc_err fc_evaluate_alone(fc_federation *fed, fc_thread *thread, const float *theta,
                          fc_loss_result *result);
 
-/* ---- methods ------------------------------------------------------------------------------------------ */
+/* ---- methods
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct fc_method {
   const char *name, *meaning;
@@ -183,8 +196,8 @@ typedef struct fc_method {
   fc_err (*train)(fc_federation *fed, fc_round *round);
   fc_err (*server)(fc_federation *fed, fc_round *round);
   fc_err (*evaluate)(fc_federation *fed, fc_metrics *m);
-  void (*save)(fc_federation *fed, fc_store_file *f);                /* into /state; or NULL */
-  fc_err (*load)(fc_federation *fed, const fc_store_reader *r);      /* or NULL */
+  void (*save)(fc_federation *fed, fc_store_file *f);           /* into /state; or NULL */
+  fc_err (*load)(fc_federation *fed, const fc_store_reader *r); /* or NULL */
   /* Local. Bytes that a device's state holds on its rank while it is idle, and bits sent. */
   size_t (*device_bytes)(size_t P); /* or NULL: none */
   bool uses_radio;
@@ -201,16 +214,30 @@ fc_err fc_plan_deliver(fc_federation *fed, fc_round *round);
 fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round);
 int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devices);
 
-/* ---- records (record.c, checkpoint.c, provenance.c) ------------------------------------------------------ */
+/* ---- records (record.c, checkpoint.c, provenance.c)
+ * ----------------------------------------------- */
 
 fc_err fc_record_create(fc_federation *fed);
+/* Local. The report into the rounds' table (rank 0), own participants into theirs. round NULL: the
+ * state before training. */
 fc_err fc_record_round(fc_federation *fed, const fc_round *round, const fc_round_report *report);
-/* Collective. The finished result, or with `state` a checkpoint from which `round` is continued. */
+/* Collective. The finished result; with `state`, a checkpoint from which the round after `round`
+ * can be continued. */
 fc_err fc_record_write(fc_federation *fed, const fc_run_request *request, const char *path,
                        bool state, int64_t round);
-void fc_record_provenance(fc_federation *fed, const fc_run_request *request, fc_store_file *f);
-/* Collective. *round: the last finished round; 0 with no checkpoint there. */
-fc_err fc_checkpoint_load(fc_federation *fed, const char *path, int64_t *round);
+/* Local, meaningful on rank 0. Sum of a column over all rounds. */
+double fc_record_total(const fc_federation *fed, const char *column);
+/* Local, rank 0. The report of a recorded row. */
+fc_round_report fc_record_report(const fc_federation *fed, size_t row);
+/* Collective. Attributes of /provenance. */
+void fc_provenance_put(fc_federation *fed, const fc_run_request *request, fc_store_file *f);
+
+/* "x.h5" -> "x.ckpt.h5"; caller frees. */
 fc_err fc_checkpoint_path(const char *output, char **path);
+/* Collective: method state into /state. */
+void fc_checkpoint_put(fc_federation *fed, int64_t round, fc_store_file *f);
+/* Collective. *round: the last finished round, -1 if there is no checkpoint at `path`. USAGE if it
+ * was made by another configuration, naming what differs. */
+fc_err fc_checkpoint_load(fc_federation *fed, const char *path, int64_t *round);
 
 #endif

@@ -38,14 +38,16 @@ static fc_err open_file(fc_store_reader *r) {
   H5Pset_file_locking(access_list, false, true);
   H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG);
   r->file = H5Fopen(r->path, H5F_ACC_RDONLY, access_list);
+  bool ok = fc_hdf5_ok(r->file);
   H5Pclose(access_list);
-  FC_CHECK(r->file >= 0, DATA, "%s is damaged: HDF5: %s", r->path, fc_hdf5_reason());
+  FC_CHECK(ok, DATA, "%s is damaged: HDF5: %s", r->path, fc_hdf5_reason());
   return check_format(r);
 }
 
 fc_err fc_store_open(const char *path, fc_store_reader **out) {
   *out = NULL;
   fc_hdf5_quiet();
+  fc_hdf5_reason(); /* forget older failures */
   fc_store_reader *r = NULL;
   FC_TRY(fc_alloc(1, sizeof *r, &r));
   r->file = H5I_INVALID_HID;
@@ -83,7 +85,7 @@ static fc_err open_attribute(const fc_store_reader *r, const char *object, const
   FC_CHECK(H5Aexists_by_name(r->file, object, name, H5P_DEFAULT) > 0, DATA,
            "%s: %s has no attribute %s", r->path, object, name);
   *out = H5Aopen_by_name(r->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
-  FC_CHECK(*out >= 0, DATA, "%s: attribute %s of %s: HDF5: %s", r->path, name, object,
+  FC_CHECK(fc_hdf5_ok(*out), DATA, "%s: attribute %s of %s: HDF5: %s", r->path, name, object,
            fc_hdf5_reason());
   return FC_ERR_OK;
 }
@@ -92,7 +94,7 @@ static fc_err open_attribute(const fc_store_reader *r, const char *object, const
 static fc_err read_text(const fc_store_reader *r, hid_t attribute, const char *name, char **out) {
   hid_t stored = H5Aget_type(attribute), type = fc_hdf5_text_type();
   char *text = NULL;
-  bool ok = H5Tis_variable_str(stored) > 0 && H5Aread(attribute, type, &text) >= 0;
+  bool ok = H5Tis_variable_str(stored) > 0 && fc_hdf5_ok(H5Aread(attribute, type, &text));
   H5Tclose(stored);
   H5Tclose(type);
   FC_CHECK(ok, DATA, "%s: attribute %s cannot be read as text: HDF5: %s", r->path, name,
@@ -120,7 +122,7 @@ fc_err fc_store_get_number(const fc_store_reader *r, const char *group, const ch
   FC_TRY(open_attribute(r, group, name, &attribute));
   hid_t space = H5Aget_space(attribute); /* a longer one would run over *out */
   bool ok =
-      H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, H5T_NATIVE_DOUBLE, out) >= 0;
+      H5Sget_simple_extent_npoints(space) == 1 && fc_hdf5_ok(H5Aread(attribute, H5T_NATIVE_DOUBLE, out));
   H5Sclose(space);
   H5Aclose(attribute);
   FC_CHECK(ok, DATA, "%s: attribute %s of %s cannot be read as a number", r->path, name, group);
@@ -135,7 +137,7 @@ static fc_err open_dataset(const fc_store_reader *r, const char *path, hid_t *da
   *dataset = H5I_INVALID_HID;
   FC_CHECK(fc_hdf5_exists(r->file, path), DATA, "%s has no %s", r->path, path);
   *dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
-  FC_CHECK(*dataset >= 0, DATA, "%s: %s is not a dataset or is damaged: HDF5: %s", r->path, path,
+  FC_CHECK(fc_hdf5_ok(*dataset), DATA, "%s: %s is not a dataset or is damaged: HDF5: %s", r->path, path,
            fc_hdf5_reason());
   hid_t space = H5Dget_space(*dataset);
   int dims = H5Sget_simple_extent_ndims(space);
@@ -151,8 +153,8 @@ static bool read_slab(hid_t dataset, hid_t type, int64_t first, int64_t n, void 
   if (n == 0) return true;
   const hsize_t start = (hsize_t)first, count = (hsize_t)n;
   hid_t in_file = H5Dget_space(dataset), in_memory = H5Screate_simple(1, &count, NULL);
-  bool ok = H5Sselect_hyperslab(in_file, H5S_SELECT_SET, &start, NULL, &count, NULL) >= 0 &&
-            H5Dread(dataset, type, in_memory, in_file, H5P_DEFAULT, out) >= 0;
+  bool ok = fc_hdf5_ok(H5Sselect_hyperslab(in_file, H5S_SELECT_SET, &start, NULL, &count, NULL)) &&
+            fc_hdf5_ok(H5Dread(dataset, type, in_memory, in_file, H5P_DEFAULT, out));
   H5Sclose(in_memory);
   H5Sclose(in_file);
   return ok;
@@ -182,6 +184,11 @@ fc_err fc_store_count(const fc_store_reader *r, const char *path, int64_t *out) 
 fc_err fc_store_get_f32(const fc_store_reader *r, const char *path, int64_t first, int64_t n,
                         float *out) {
   return read_array(r, path, H5T_NATIVE_FLOAT, first, n, out);
+}
+
+fc_err fc_store_get_f64(const fc_store_reader *r, const char *path, int64_t first, int64_t n,
+                        double *out) {
+  return read_array(r, path, H5T_NATIVE_DOUBLE, first, n, out);
 }
 
 fc_err fc_store_get_i64(const fc_store_reader *r, const char *path, int64_t first, int64_t n,
@@ -271,6 +278,6 @@ fc_err fc_store_visit(const fc_store_reader *r,
   visitor v = {r, visit, arg, FC_ERR_OK};
   herr_t status = H5Ovisit2(r->file, H5_INDEX_NAME, H5_ITER_INC, visit_object, &v, H5O_INFO_BASIC);
   if (v.err != FC_ERR_OK) return v.err;
-  FC_CHECK(status >= 0, DATA, "%s is damaged: HDF5: %s", r->path, fc_hdf5_reason());
+  FC_CHECK(fc_hdf5_ok(status), DATA, "%s is damaged: HDF5: %s", r->path, fc_hdf5_reason());
   return FC_ERR_OK;
 }

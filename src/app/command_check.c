@@ -1,0 +1,139 @@
+/* command_check.c - fedcell check, options, list: what would run, and what there is. */
+#include "app.h"
+#include "fedcell/fc_cell.h"
+#include "fedcell/fc_data.h"
+#include "fedcell/fc_mem.h"
+#include "fedcell/fc_model.h"
+#include <dirent.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- check
+ * ---------------------------------------------------------------------------------------- */
+
+static void show_estimate(const fc_estimate *e, int ranks, int threads) {
+  char a[FC_HUMAN], b[FC_HUMAN];
+#define BYTES(buffer, field) fc_human(buffer, e->field, "B")
+  fc_say("\n# ---- what it needs (%d rank%s of %d thread%s on one node) ----\n", ranks,
+         ranks == 1 ? "" : "s", threads, threads == 1 ? "" : "s");
+  fc_say("# samples:    %lld on %u devices, %lld public, %lld test\n", (long long)e->samples_train,
+         e->devices, (long long)e->samples_public, (long long)e->samples_test);
+  fc_say("# weights:    %zu in the base, %zu trained\n", e->base_weights, e->trained_weights);
+  fc_say("# memory:     %s a node: %s a rank", BYTES(a, node_bytes), BYTES(b, rank_bytes));
+  fc_say(" and %s of base weights shared by all\n", BYTES(a, node_shared_bytes));
+  fc_say("#             of a rank's: %s a training thread, %s a participant of its rounds\n",
+         BYTES(a, thread_bytes), BYTES(b, participant_bytes));
+  fc_say("#             each further simulated device: %s\n", BYTES(a, idle_device_bytes));
+  fc_say("# one round:  %u participants, %s", e->participants,
+         fc_human(a, e->flop_per_round, "FLOP"));
+  fc_say(", up %s, down %s\n", fc_human(a, e->uplink_bits_per_round / 8, "B"),
+         fc_human(b, e->downlink_bits_per_round / 8, "B"));
+#undef BYTES
+}
+
+static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
+  fc_cell *cell = NULL;
+  fc_estimate estimate;
+  char *text = NULL;
+  int ranks = a->ranks ? a->ranks : comm->size;
+  int threads = a->threads ? a->threads : omp_get_max_threads();
+  /* the cell adds faults that only several options together show */
+  fc_err cell_err = fc_cell_create(cfg, (uint64_t)fc_config_int(cfg, "seed"), &cell);
+  fc_err err = fc_config_finish(cfg);
+  if (err == FC_ERR_OK) err = cell_err;
+  if (err == FC_ERR_OK) err = fc_federation_estimate(cfg, ranks, threads, &estimate);
+  if (err == FC_ERR_OK) err = fc_config_dump(cfg, &text);
+  if (err == FC_ERR_OK) {
+    fc_say("%s", text);
+    show_estimate(&estimate, ranks, threads);
+  }
+  fc_free(text);
+  fc_cell_destroy(&cell);
+  return err;
+}
+
+fc_err fc_command_check(const fc_comm *comm, int argc, char **argv) {
+  fc_arguments a;
+  fc_config *cfg = NULL;
+  FC_TRY(fc_arguments_read(argc, argv, "set size ranks threads", "FILE.yaml", &a));
+  fc_err err = fc_arguments_config(comm, &a, &cfg);
+  if (err == FC_ERR_OK) err = fc_config_finish(cfg);
+  if (err == FC_ERR_OK && comm->rank == 0) err = check(comm, &a, cfg);
+  err = fc_agree(comm, err);
+  fc_config_destroy(&cfg);
+  return err;
+}
+
+/* ---- options
+ * --------------------------------------------------------------------------------------- */
+
+fc_err fc_command_options(const fc_comm *comm, int argc, char **argv) {
+  (void)comm;
+  const char *format = "text";
+  if (argc == 3 && strcmp(argv[1], "--format") == 0)
+    format = argv[2];
+  else if (argc == 2 && strncmp(argv[1], "--format=", 9) == 0)
+    format = argv[1] + 9;
+  else
+    FC_CHECK(argc == 1, USAGE, "options: takes only --format text|md|yaml|json");
+  FC_CHECK(strcmp(format, "text") == 0 || strcmp(format, "md") == 0 ||
+               strcmp(format, "yaml") == 0 || strcmp(format, "json") == 0,
+           USAGE, "options --format %s: allowed are text, md, yaml, json", format);
+  size_t n = 0;
+  const fc_option_table *tables = fc_federation_tables(&n);
+  char *text = NULL;
+  FC_TRY(fc_config_reference(tables, n, format, &text));
+  fc_say("%s", text);
+  fc_free(text);
+  return FC_ERR_OK;
+}
+
+/* ---- list
+ * ------------------------------------------------------------------------------------------- */
+
+static int is_experiment(const struct dirent *entry) {
+  size_t n = strlen(entry->d_name);
+  return n > 5 && strcmp(entry->d_name + n - 5, ".yaml") == 0;
+}
+
+/* Experiment files of the working folder's jobs/, else those that were installed. */
+static fc_err list_experiments(void) {
+  static const char *const folders[] = {"jobs/experiments", FEDCELL_DATADIR "/experiments"};
+  for (size_t f = 0; f < sizeof folders / sizeof folders[0]; f++) {
+    struct dirent **entry = NULL;
+    int n = scandir(folders[f], &entry, is_experiment, alphasort);
+    for (int i = 0; i < n; i++) {
+      fc_say("%s/%s\n", folders[f], entry[i]->d_name);
+      free(entry[i]);
+    }
+    free(entry);
+    if (n > 0) return FC_ERR_OK;
+  }
+  return fc_fail(FC_ERR_IO, "no experiment files in %s or %s", folders[0], folders[1]);
+}
+
+typedef const char *(*text_of)(size_t i);
+static const struct {
+  const char *what;
+  text_of name, meaning;
+} lists[] = {
+    {"methods", fc_method_name, fc_method_meaning},
+    {"models", fc_arch_name, fc_arch_meaning},
+    {"datasets", fc_dataset_name, fc_dataset_meaning},
+};
+enum { LISTS = sizeof lists / sizeof lists[0] };
+
+fc_err fc_command_list(const fc_comm *comm, int argc, char **argv) {
+  (void)comm;
+  FC_CHECK(argc == 2, USAGE, "list: what? methods, models, datasets or experiments");
+  if (strcmp(argv[1], "experiments") == 0) return list_experiments();
+  for (size_t l = 0; l < LISTS; l++) {
+    if (strcmp(argv[1], lists[l].what) != 0) continue;
+    for (size_t i = 0; lists[l].name(i); i++)
+      fc_say("%-22s %s\n", lists[l].name(i), lists[l].meaning(i));
+    return FC_ERR_OK;
+  }
+  return fc_fail(FC_ERR_USAGE, "list %s: allowed are methods, models, datasets, experiments",
+                 argv[1]);
+}

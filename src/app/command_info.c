@@ -1,0 +1,146 @@
+/* command_info.c - fedcell info: what a result file holds. */
+#include "app.h"
+#include "fedcell/fc_mem.h"
+#include "fedcell/fc_store.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Everything is collected as JSON; the text form is printed from it. */
+typedef struct {
+  json_t *datasets;
+} visited;
+
+static void visit(void *arg, const char *path, const char *unit, const char *description,
+                  int64_t count) {
+  visited *v = arg;
+  json_array_append_new(v->datasets,
+                        json_pack("{s:s, s:s, s:s, s:I}", "path", path, "unit", unit, "description",
+                                  description, "count", (json_int_t)count));
+}
+
+static const char *const texts[] = {"experiment", "method",         "version",     "git_commit",
+                                    "compiler",   "compiler_flags", "libraries",   "cpu",
+                                    "mpi",        "written",        "command_line"};
+static const char *const numbers[] = {"seed", "ranks", "threads_per_rank", "peak_rank_bytes",
+                                      "peak_total_bytes"};
+static const char *const finals[] = {"round", "train_loss", "test_loss", "test_accuracy",
+                                     "sim_time_s"};
+static const char *const totals[] = {"energy_j", "uplink_bits", "downlink_bits", "flop",
+                                     "wall_time_s"};
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* JSON has no NaN: null stands for it. */
+static json_t *number(double x) {
+  return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *provenance(const fc_store_reader *r) {
+  json_t *p = json_object();
+  for (size_t i = 0; i < COUNT_OF(texts); i++) {
+    char *text = NULL;
+    if (fc_store_get_text(r, "/provenance", texts[i], &text) == FC_ERR_OK)
+      json_object_set_new(p, texts[i], json_string(text));
+    fc_free(text);
+  }
+  for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+    double x = 0;
+    if (fc_store_get_number(r, "/provenance", numbers[i], &x) == FC_ERR_OK)
+      json_object_set_new(p, numbers[i], number(x));
+  }
+  return p;
+}
+
+/* The last value of a column, or with `sum` the sum over all rounds. */
+static fc_err column_figure(const fc_store_reader *r, const char *name, bool sum, double *out) {
+  char path[64];
+  int64_t n = 0;
+  double *x = NULL;
+  *out = sum ? 0.0 : (double)NAN;
+  snprintf(path, sizeof path, "/rounds/%s", name);
+  FC_TRY(fc_store_count(r, path, &n));
+  FC_TRY(fc_alloc((size_t)n, sizeof *x, &x));
+  fc_err err = fc_store_get_f64(r, path, 0, n, x);
+  for (int64_t i = 0; i < n && err == FC_ERR_OK; i++) *out = sum ? *out + x[i] : x[i];
+  fc_free(x);
+  return err;
+}
+
+static fc_err figures(const fc_store_reader *r, const char *const *names, size_t n, bool sum,
+                      json_t **out) {
+  *out = json_object();
+  for (size_t i = 0; i < n; i++) {
+    double x = 0;
+    FC_TRY(column_figure(r, names[i], sum, &x));
+    json_object_set_new(*out, names[i], number(x));
+  }
+  return FC_ERR_OK;
+}
+
+static void show_object(const char *title, const json_t *object) {
+  const char *key = NULL;
+  json_t *value = NULL;
+  fc_say("%s\n", title);
+  json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    if (json_is_string(value))
+      fc_say("  %-18s %s\n", key, json_string_value(value));
+    else if (json_is_null(value))
+      fc_say("  %-18s -\n", key);
+    else
+      fc_say("  %-18s %.10g\n", key, json_number_value(value));
+  }
+}
+
+static void show_text(const json_t *info) {
+  size_t i = 0;
+  json_t *d = NULL;
+  show_object("provenance", json_object_get(info, "provenance"));
+  show_object("after the last round", json_object_get(info, "final"));
+  show_object("totals", json_object_get(info, "total"));
+  fc_say("datasets\n");
+  json_array_foreach(json_object_get(info, "datasets"), i, d) {
+    const char *unit = json_string_value(json_object_get(d, "unit"));
+    fc_say("  %-44s %8lld %-7s %s\n", json_string_value(json_object_get(d, "path")),
+           (long long)json_integer_value(json_object_get(d, "count")), unit,
+           json_string_value(json_object_get(d, "description")));
+  }
+}
+
+static fc_err collect(const char *path, json_t **info) {
+  fc_store_reader *r = NULL;
+  json_t *final = NULL, *total = NULL;
+  visited v = {.datasets = json_array()};
+  fc_err err = fc_store_open(path, &r);
+  if (err == FC_ERR_OK) err = figures(r, finals, COUNT_OF(finals), false, &final);
+  if (err == FC_ERR_OK) err = figures(r, totals, COUNT_OF(totals), true, &total);
+  if (err == FC_ERR_OK) err = fc_store_visit(r, visit, &v);
+  if (err == FC_ERR_OK)
+    *info = json_pack("{s:s, s:o, s:O, s:O, s:O}", "file", path, "provenance", provenance(r),
+                      "final", final, "total", total, "datasets", v.datasets);
+  json_decref(final);
+  json_decref(total);
+  json_decref(v.datasets);
+  fc_store_close(&r);
+  return err;
+}
+
+static fc_err show(const fc_arguments *a) {
+  json_t *info = NULL;
+  FC_TRY(collect(a->file, &info));
+  if (a->json) {
+    char *text = json_dumps(info, JSON_INDENT(2));
+    fc_say("%s\n", text ? text : "");
+    free(text); /* jansson's own allocation */
+  } else {
+    show_text(info);
+  }
+  json_decref(info);
+  return FC_ERR_OK;
+}
+
+fc_err fc_command_info(const fc_comm *comm, int argc, char **argv) {
+  fc_arguments a;
+  FC_TRY(fc_arguments_read(argc, argv, "json", "OUT.h5", &a));
+  return fc_agree(comm, comm->rank == 0 ? show(&a) : FC_ERR_OK);
+}

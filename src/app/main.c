@@ -1,0 +1,90 @@
+/* main.c - starts MPI, finds the subcommand, tells a failure once, and gives the exit code. */
+#include "app.h"
+#include "build_info.h"
+#include "fedcell/fc_log.h"
+#include <omp.h>
+#include <sched.h>
+#include <string.h>
+
+static const fc_command commands[] = {
+    {"run", "FILE.yaml [--set key=value]... [--size NAME] [--output OUT.h5] [--resume|--overwrite]",
+     "run an experiment", fc_command_run},
+    {"check", "FILE.yaml [--set ...] [--size NAME] [--ranks N] [--threads N]",
+     "validate; print the resolved configuration, memory and work", fc_command_check},
+    {"options", "[--format text|md|yaml|json]", "every option of a configuration",
+     fc_command_options},
+    {"list", "methods|models|datasets|experiments", "what there is to choose from",
+     fc_command_list},
+    {"pretrain", "FILE.yaml [--set ...] [--size NAME] [--again]",
+     "make the small base model that the file asks for, unless the cache has it",
+     fc_command_pretrain},
+    {"info", "OUT.h5 [--json]", "what a result file holds, and its final figures", fc_command_info},
+    {"rerun", "OUT.h5", "run again from the configuration inside a result file and compare",
+     fc_command_rerun},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static const char *command_name(size_t i) {
+  return i < COMMANDS ? commands[i].name : NULL;
+}
+
+static void help(void) {
+  fc_say("fedcell %s: federated fine-tuning of language models over simulated wireless cells\n\n"
+         "usage: mpirun -n RANKS fedcell COMMAND ...\n\n",
+         FEDCELL_BUILD_VERSION);
+  for (size_t i = 0; i < COMMANDS; i++)
+    fc_say("  fedcell %s %s\n      %s\n", commands[i].name, commands[i].arguments,
+           commands[i].meaning);
+  fc_say("\nExit codes: 0 done, 2 bad input, 75 stopped by a signal with a checkpoint (run again "
+         "with --resume), 1 other failures.\n");
+}
+
+static fc_err dispatch(const fc_comm *comm, int argc, char **argv) {
+  if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+      strcmp(argv[1], "help") == 0) {
+    help();
+    return FC_ERR_OK;
+  }
+  if (strcmp(argv[1], "--version") == 0) {
+    fc_say("fedcell %s (%s)\n", FEDCELL_BUILD_VERSION, FEDCELL_BUILD_COMMIT);
+    return FC_ERR_OK;
+  }
+  for (size_t i = 0; i < COMMANDS; i++)
+    if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(comm, argc - 1, argv + 1);
+  const char *near = fc_nearest_name(argv[1], command_name);
+  return near ? fc_fail(FC_ERR_USAGE, "no command %s; did you mean %s?", argv[1], near)
+              : fc_fail(FC_ERR_USAGE, "no command %s; see fedcell --help", argv[1]);
+}
+
+static void show_log(fc_log_level level, const char *message) {
+  if (level == FC_LOG_DEBUG) return;
+  fc_note("%s%s\n", level == FC_LOG_WARNING ? "warning: " : "", message);
+}
+
+/* Open MPI binds each of one or two ranks to a single core: threads would share it unnoticed. */
+static void warn_of_binding(void) {
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
+  int cores = CPU_COUNT(&mask), threads = omp_get_max_threads();
+  if (threads > cores)
+    fc_note("warning: %d threads a rank, but only %d core%s: give mpirun --bind-to none (or "
+            "--map-by slot:PE=%d), or set OMP_NUM_THREADS=%d\n",
+            threads, cores, cores == 1 ? "" : "s", threads, cores);
+}
+
+int main(int argc, char **argv) {
+  int provided = 0;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+  fc_comm *comm = NULL;
+  fc_err err = fc_comm_create(&comm);
+  if (err == FC_ERR_OK) {
+    fc_app_print_init(comm->rank);
+    fc_log_set_sink(show_log);
+    warn_of_binding();
+    err = fc_agree(comm, dispatch(comm, argc, argv));
+  }
+  if (err != FC_ERR_OK) fc_note("fedcell: %s\n", fc_err_message());
+  fc_comm_destroy(&comm);
+  MPI_Finalize();
+  return fc_err_exit_code(err);
+}

@@ -1,0 +1,247 @@
+/* base.c - everything a learning task needs: data, split, tokeniser, base model, what is trained.
+ *
+ * The base comes from one of three sources, told apart by model.base: the embedded base (pretrained
+ * on the public split and cached), random weights, or a Hugging Face folder. */
+#include "federation.h"
+#include "fedcell/fc_log.h"
+#include <string.h>
+#include <unistd.h>
+
+static bool base_is(const fc_config *cfg, const char *source) {
+  return strcmp(fc_config_string(cfg, "model.base"), source) == 0;
+}
+
+static bool is_family(const fc_config *cfg, const char *family) {
+  return strcmp(fc_config_string(cfg, "model.family"), family) == 0;
+}
+
+fc_sequence_format fc_task_format(const fc_config *cfg) {
+  const fc_arch *arch = fc_arch_find(fc_config_string(cfg, "model.family"));
+  return (fc_sequence_format){.frame = !fc_arch_is_causal(arch),
+                              .double_sep = is_family(cfg, "roberta"),
+                              .use_types = is_family(cfg, "bert"),
+                              .max_length = (int)fc_config_int(cfg, "data.max_length")};
+}
+
+void fc_base_shape(const fc_config *cfg, int vocab, fc_model_shape *shape) {
+  *shape = (fc_model_shape){
+      .arch = fc_arch_find(fc_config_string(cfg, "model.family")),
+      .layers = (int)fc_config_int(cfg, "model.layers"),
+      .width = (int)fc_config_int(cfg, "model.width"),
+      .heads = (int)fc_config_int(cfg, "model.heads"),
+      .ffn = (int)fc_config_int(cfg, "model.ffn"),
+      .vocab = vocab,
+      /* RoBERTa counts positions from 2 */
+      .positions = (int)fc_config_int(cfg, "data.max_length") + (is_family(cfg, "roberta") ? 2 : 0),
+      .pool = FC_POOL_FIRST,
+  };
+  shape->kv_heads = shape->heads;
+  if (base_is(cfg, "embedded") || strcmp(fc_config_string(cfg, "model.pooling"), "mean") == 0)
+    shape->pool = FC_POOL_MEAN;
+}
+
+/* ---- data
+ * ---------------------------------------------------------------------------------------- */
+
+static fc_err open_data(const fc_config *cfg, fc_task_setup *task) {
+  fc_data_settings data = fc_data_settings_read(cfg);
+  fc_split_settings split = fc_split_settings_read(cfg);
+  uint64_t parts_seed = (uint64_t)fc_config_int(cfg, "data.seed");
+  FC_TRY(fc_dataset_open(&data, parts_seed, &task->dataset));
+  return fc_split_create(&split, task->dataset, data.public_fraction, parts_seed,
+                         (uint64_t)fc_config_int(cfg, "seed"),
+                         (uint32_t)fc_config_int(cfg, "population.devices"), &task->split);
+}
+
+static fc_err pick_loss(const fc_config *cfg, fc_task_setup *task) {
+  const char *family = fc_config_string(cfg, "model.family");
+  bool causal = fc_arch_is_causal(fc_arch_find(family));
+  switch (fc_dataset_task(task->dataset)) {
+  case FC_TASK_CLASSIFY:
+    task->loss = FC_LOSS_CLASSIFY;
+    return FC_ERR_OK;
+  case FC_TASK_LM:
+    FC_CHECK(causal, USAGE,
+             "data.dataset = %s is a language-modelling task, which needs a decoder: "
+             "model.family is %s, allowed is gpt2",
+             fc_config_string(cfg, "data.dataset"), family);
+    task->loss = FC_LOSS_CAUSAL_LM;
+    return FC_ERR_OK;
+  case FC_TASK_IMAGE:
+    break;
+  }
+  return fc_fail(FC_ERR_USAGE,
+                 "data.dataset = %s holds images: model.family = %s reads text; choose a text "
+                 "dataset (fedcell list datasets)",
+                 fc_config_string(cfg, "data.dataset"), family);
+}
+
+/* ---- tokeniser and shape by source
+ * ------------------------------------------------------------------ */
+
+/* Learns the embedded base's vocabulary from the public split. */
+fc_err fc_base_tokenizer(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
+                         fc_tokenizer **out) {
+  size_t n = 0;
+  const uint32_t *samples = fc_split_public(split, &n);
+  FC_CHECK(n > 0, USAGE,
+           "model.base = embedded is made from the public split, which is empty: raise "
+           "data.public_fraction (now %g)",
+           fc_config_real(cfg, "data.public_fraction"));
+  fc_text *texts = NULL;
+  FC_TRY(fc_alloc(2 * n, sizeof *texts, &texts));
+  for (size_t i = 0; i < n; i++) {
+    fc_sample s = fc_dataset_sample(ds, samples[i]);
+    texts[2 * i] = s.a;
+    texts[2 * i + 1] = s.b;
+  }
+  fc_err err = fc_tokenizer_learn_bpe(texts, 2 * n, (int)fc_config_int(cfg, "model.vocab"), out);
+  fc_free(texts);
+  return err;
+}
+
+static fc_err load_tokenizer(const fc_config *cfg, const char *folder, fc_tokenizer **out) {
+  const char *given = fc_config_string(cfg, "model.tokenizer");
+  if (*given) return fc_tokenizer_load(given, NULL, out);
+  return folder ? fc_tokenizer_load(folder, NULL, out) : fc_tokenizer_create_byte(out);
+}
+
+/* folder NULL: from the options (random weights, or an embedded base that is yet to be made). */
+static fc_err tokenizer_and_shape(const fc_config *cfg, fc_task_setup *task, const char *folder,
+                                  fc_model_shape *shape) {
+  bool unmade = !folder && base_is(cfg, "embedded");
+  FC_TRY(unmade ? fc_base_tokenizer(cfg, task->dataset, task->split, &task->tokenizer)
+                : load_tokenizer(cfg, folder, &task->tokenizer));
+  int labels = task->loss == FC_LOSS_CLASSIFY ? fc_dataset_classes(task->dataset) : 0;
+  int vocab = fc_tokenizer_vocab_size(task->tokenizer);
+  if (!folder) {
+    fc_base_shape(cfg, vocab, shape);
+    shape->labels = labels;
+    return fc_model_shape_check(shape);
+  }
+  FC_TRY(fc_weights_read_shape(folder, labels, shape));
+  FC_CHECK(shape->arch == fc_arch_find(fc_config_string(cfg, "model.family")), USAGE,
+           "model.family is %s, but %s/config.json describes another family",
+           fc_config_string(cfg, "model.family"), folder);
+  FC_CHECK(vocab <= shape->vocab, SHAPE, "the tokeniser has %d tokens, the model in %s only %d",
+           vocab, folder, shape->vocab);
+  if (fc_config_is_given(cfg, "model.pooling"))
+    shape->pool = fc_config_string(cfg, "model.pooling")[0] == 'm' ? FC_POOL_MEAN : FC_POOL_FIRST;
+  return FC_ERR_OK;
+}
+
+/* ---- what is trained
+ * ------------------------------------------------------------------------------------ */
+
+enum { NAMES_MAX = 64 };
+
+static size_t read_names(const fc_config *cfg, const char *option, const char **names) {
+  size_t n = 0;
+  while (n < NAMES_MAX && (names[n] = fc_config_name(cfg, option, n))) n++;
+  return n;
+}
+
+static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
+  static const char *const all[] = {"all"};
+  const char *targets[NAMES_MAX + 1], *saved[NAMES_MAX + 1];
+  bool full = strcmp(fc_config_string(cfg, "adapter.kind"), "full") == 0;
+  fc_trainable_spec spec = {.targets = targets,
+                            .saved = saved,
+                            .lora_rank = (int)fc_config_int(cfg, "adapter.rank"),
+                            .alpha = (float)fc_config_real(cfg, "adapter.alpha"),
+                            .dropout = (float)fc_config_real(cfg, "adapter.dropout")};
+  if (full) {
+    spec.saved = all;
+    spec.n_saved = 1;
+    spec.dropout = 0;
+  } else {
+    spec.n_targets = read_names(cfg, "adapter.targets", targets);
+    if (task->loss == FC_LOSS_CLASSIFY) spec.n_saved = read_names(cfg, "adapter.saved", saved);
+  }
+  return fc_trainable_create(task->model, &spec, &task->trainable);
+}
+
+/* ---- weights
+ * ---------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const fc_model *model;
+  const char *folder; /* NULL: random */
+  uint64_t seed;
+} weight_source;
+
+static fc_err fill_weights(void *arg, float *weights) {
+  const weight_source *source = arg;
+  if (source->folder) return fc_weights_read(source->model, source->folder, source->seed, weights);
+  fc_model_init_weights(source->model, source->seed, false, weights);
+  return FC_ERR_OK;
+}
+
+static fc_err local_setup(const fc_config *cfg, fc_task_setup *task, const char *folder) {
+  fc_model_shape shape;
+  fc_sequence_format format = fc_task_format(cfg);
+  FC_TRY(tokenizer_and_shape(cfg, task, folder, &shape));
+  int room = shape.positions - (is_family(cfg, "roberta") ? 2 : 0);
+  if (format.max_length > room) {
+    fc_log(FC_LOG_WARNING, "data.max_length %d cut to the model's %d positions", format.max_length,
+           room);
+    format.max_length = room;
+  }
+  FC_TRY(fc_corpus_create(task->dataset, task->tokenizer, &format, &task->corpus));
+  FC_TRY(fc_model_create(&shape, &task->model));
+  return create_trainable(cfg, task);
+}
+
+/* The folder of the base, made first if need be; *folder NULL: none (random, or only an estimate).
+ */
+static fc_err find_folder(const fc_comm *comm, const fc_config *cfg, const fc_task_setup *task,
+                          char **folder) {
+  *folder = NULL;
+  if (base_is(cfg, "random")) return FC_ERR_OK;
+  if (!base_is(cfg, "embedded")) return fc_join(folder, "%s", fc_config_string(cfg, "model.base"));
+  fc_err err = fc_base_folder(cfg, task->dataset, task->split, folder);
+  if (comm) err = fc_agree(comm, err);
+  FC_TRY(err);
+  /* one rank looks, so that all take the same way */
+  int64_t made = access(*folder, R_OK) == 0;
+  if (comm) {
+    FC_TRY(fc_comm_broadcast(comm, &made, sizeof made, 0));
+    return made ? FC_ERR_OK : fc_base_pretrain(comm, cfg, task->dataset, task->split, *folder);
+  }
+  if (!made) {
+    fc_free(*folder);
+    *folder = NULL;
+  }
+  return FC_ERR_OK;
+}
+
+fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task) {
+  char *folder = NULL;
+  fc_err err = open_data(cfg, task);
+  if (err == FC_ERR_OK) err = pick_loss(cfg, task);
+  if (comm) err = fc_agree(comm, err);
+  FC_TRY_GOTO(err, err, done);
+  FC_TRY_GOTO(err, find_folder(comm, cfg, task, &folder), done);
+  err = local_setup(cfg, task, folder);
+  if (!comm) goto done;
+  FC_TRY_GOTO(err, fc_agree(comm, err), done);
+  const char *scratch = fc_config_string(cfg, "model.scratch");
+  weight_source source = {.model = task->model,
+                          .folder = folder,
+                          .seed = (uint64_t)fc_config_int(cfg, "pretrain.seed")};
+  err = fc_weights_share(comm, task->model, *scratch ? scratch : NULL, fill_weights, &source,
+                         &task->weights);
+done:
+  fc_free(folder);
+  return err;
+}
+
+void fc_task_destroy(fc_task_setup *task) {
+  fc_trainable_destroy(&task->trainable);
+  fc_weights_unshare(&task->weights);
+  fc_model_destroy(&task->model);
+  fc_corpus_destroy(&task->corpus);
+  fc_tokenizer_destroy(&task->tokenizer);
+  fc_split_destroy(&task->split);
+  fc_dataset_destroy(&task->dataset);
+}

@@ -1,0 +1,80 @@
+/* estimate.c - memory and work of a run, told before it starts: the same formulas that size the
+ * allocations, plus what the process already takes with its libraries and data loaded. */
+#include "federation.h"
+#include "fedcell/fc_timer.h"
+#include <math.h>
+
+/* Tokens that a round trains on, at the devices' mean length. */
+static double round_tokens(const fc_federation_settings *s, double participants, double length) {
+  return participants * s->local.iterations * s->local.batch * s->local.accumulate * length;
+}
+
+static double mean_train_length(const fc_task_setup *task, uint32_t devices, int64_t *samples) {
+  double tokens = 0;
+  *samples = 0;
+  for (uint32_t d = 0; d < devices; d++) {
+    size_t n = 0;
+    const uint32_t *own = fc_split_device(task->split, d, &n);
+    for (size_t i = 0; i < n; i++) {
+      int length = 0, second = 0;
+      fc_corpus_tokens(task->corpus, own[i], &length, &second);
+      tokens += length;
+    }
+    *samples += (int64_t)n;
+  }
+  return *samples ? tokens / (double)*samples : 0.0;
+}
+
+static void memory(const fc_task_setup *task, const fc_federation_settings *s,
+                   const fc_method *method, int ranks, int threads, fc_estimate *e) {
+  double P = (double)e->trained_weights, bytes = sizeof(float);
+  double own = ceil((double)e->participants / ranks);
+  e->node_shared_bytes = (double)e->base_weights * bytes;
+  e->thread_bytes = (double)fc_threads_bytes(task, s->local.batch, &s->local.optimizer, 1);
+  /* its trained copy and its row of the plan */
+  e->participant_bytes = P * bytes + sizeof(fc_participant);
+  e->idle_device_bytes = method->device_bytes ? (double)method->device_bytes((size_t)P) : 0.0;
+  double held = e->idle_device_bytes * ceil((double)e->devices / ranks);
+  double aggregation = P * (sizeof(int64_t) + 2 * bytes); /* sum, mean, global model */
+  e->rank_bytes = fc_peak_resident_bytes() + threads * e->thread_bytes +
+                  own * e->participant_bytes + aggregation + held;
+  e->node_bytes = ranks * e->rank_bytes + e->node_shared_bytes;
+  /* beyond that, a device is its split offset (8 B) and its sample indices (4 B each) */
+  e->idle_device_bytes += 8 + 4.0 * (double)e->samples_train / e->devices;
+}
+
+static void work(const fc_task_setup *task, const fc_federation_settings *s,
+                 const fc_method *method, double length, fc_estimate *e) {
+  fc_flop_count f =
+      fc_trainable_flop_per_token(task->trainable, length, task->loss != FC_LOSS_CLASSIFY);
+  e->flop_per_round = round_tokens(s, e->participants, length) * (f.forward_flop + f.backward_flop);
+  if (!method->uses_radio) return;
+  e->uplink_bits_per_round = e->downlink_bits_per_round =
+      (double)e->participants * (double)e->trained_weights * s->bits_per_weight;
+}
+
+static void fill(const fc_task_setup *task, const fc_federation_settings *s, int ranks, int threads,
+                 fc_estimate *e) {
+  const fc_method *method = fc_method_find(s->method);
+  size_t n = 0;
+  fc_split_public(task->split, &n);
+  e->samples_public = (int64_t)n;
+  fc_split_test(task->split, &n);
+  e->samples_test = (int64_t)n;
+  double length = mean_train_length(task, e->devices, &e->samples_train);
+  e->participants = (uint32_t)fc_participants_per_round(s, e->devices);
+  e->base_weights = fc_model_weight_count(task->model);
+  e->trained_weights = fc_trainable_count(task->trainable);
+  memory(task, s, method, ranks, threads, e);
+  work(task, s, method, length, e);
+}
+
+fc_err fc_federation_estimate(fc_config *cfg, int ranks, int threads, fc_estimate *out) {
+  fc_task_setup task = {0};
+  fc_federation_settings s = fc_federation_settings_read(cfg);
+  *out = (fc_estimate){.devices = (uint32_t)fc_config_int(cfg, "population.devices")};
+  fc_err err = fc_task_create(NULL, cfg, &task);
+  if (err == FC_ERR_OK) fill(&task, &s, ranks, threads, out);
+  fc_task_destroy(&task);
+  return err;
+}

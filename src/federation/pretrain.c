@@ -1,0 +1,293 @@
+/* pretrain.c - the embedded base: a small transformer trained from scratch on the public split,
+ * with the ranks sharing every step, and cached in a folder that its configuration names. */
+#include "federation.h"
+#include "fedcell/fc_log.h"
+#include "fedcell/fc_timer.h"
+#include <errno.h>
+#include <math.h>
+#include <omp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+fc_err fc_join(char **out, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int length = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  FC_TRY(fc_alloc((size_t)length + 1, 1, out));
+  va_start(args, format);
+  vsnprintf(*out, (size_t)length + 1, format, args);
+  va_end(args);
+  return FC_ERR_OK;
+}
+
+/* ---- where the base lies
+ * ----------------------------------------------------------------------------- */
+
+/* FNV-1a, 64 bits [Fowler+Noll+Vo]: names a cache folder, nothing more. */
+static uint64_t hash(uint64_t h, const void *data, size_t n) {
+  const unsigned char *byte = data;
+  for (size_t i = 0; i < n; i++) h = (h ^ byte[i]) * 0x100000001b3ULL;
+  return h;
+}
+
+static uint64_t hash_public(const fc_dataset *ds, const fc_split *split, uint64_t h) {
+  size_t n = 0;
+  const uint32_t *samples = fc_split_public(split, &n);
+  for (size_t i = 0; i < n; i++) {
+    fc_sample s = fc_dataset_sample(ds, samples[i]);
+    h = hash(h, s.a.text, s.a.length);
+    h = hash(h, "\n", 1);
+    h = hash(h, s.b.text, s.b.length);
+    h = hash(h, "\n", 1);
+  }
+  return h;
+}
+
+/* All that the base depends on besides the public texts. Raise the version when pretraining itself
+ * changes. */
+static fc_err base_key(const fc_config *cfg, char **key) {
+#define INT(name) (long long)fc_config_int(cfg, name)
+  return fc_join(key,
+                 "version 1 %s layers %lld width %lld heads %lld ffn %lld vocab %lld length %lld "
+                 "%s steps %lld batch %lld/%lld lr %.17g decay %.17g seed %lld",
+                 fc_config_string(cfg, "model.family"), INT("model.layers"), INT("model.width"),
+                 INT("model.heads"), INT("model.ffn"), INT("model.vocab"), INT("data.max_length"),
+                 fc_config_string(cfg, "pretrain.objective"), INT("pretrain.steps"),
+                 INT("pretrain.batch"), INT("pretrain.micro_batch"),
+                 fc_config_real(cfg, "pretrain.learning_rate"),
+                 fc_config_real(cfg, "pretrain.weight_decay"), INT("pretrain.seed"));
+#undef INT
+}
+
+static fc_err cache_folder(const fc_config *cfg, char **out) {
+  const char *given = fc_config_string(cfg, "model.cache");
+  const char *own = getenv("FEDCELL_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
+             *home = getenv("HOME");
+  if (*given) return fc_join(out, "%s", given);
+  if (own && *own) return fc_join(out, "%s", own);
+  if (xdg && *xdg) return fc_join(out, "%s/fedcell", xdg);
+  FC_CHECK(home && *home, IO,
+           "no place for the embedded base: set model.cache, FEDCELL_CACHE or HOME");
+  return fc_join(out, "%s/.cache/fedcell", home);
+}
+
+fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
+                      char **folder) {
+  char *key = NULL, *cache = NULL;
+  fc_err err = base_key(cfg, &key);
+  if (err == FC_ERR_OK) err = cache_folder(cfg, &cache);
+  if (err == FC_ERR_OK) {
+    uint64_t h = hash_public(ds, split, hash(0xcbf29ce484222325ULL, key, strlen(key)));
+    err = fc_join(folder, "%s/base-%016llx", cache, (unsigned long long)h);
+  }
+  fc_free(key);
+  fc_free(cache);
+  return err;
+}
+
+/* mkdir -p of the folder that holds `path`. */
+static fc_err make_parents(const char *path) {
+  char *copy = NULL;
+  FC_TRY(fc_join(&copy, "%s", path));
+  fc_err err = FC_ERR_OK;
+  for (char *slash = strchr(copy + 1, '/'); slash && err == FC_ERR_OK;
+       slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    if (mkdir(copy, 0777) != 0 && errno != EEXIST)
+      err = fc_fail(FC_ERR_IO, "%s: cannot make this folder: %s", copy, strerror(errno));
+    *slash = '/';
+  }
+  fc_free(copy);
+  return err;
+}
+
+/* ---- training
+ * ------------------------------------------------------------------------------------------ */
+
+static fc_err choose_objective(const fc_config *cfg, fc_task_setup *task) {
+  const char *objective = fc_config_string(cfg, "pretrain.objective");
+  bool causal = fc_arch_is_causal(fc_arch_find(fc_config_string(cfg, "model.family")));
+  bool wants_causal = strcmp(objective, "auto") == 0 ? causal : objective[0] == 'c';
+  FC_CHECK(wants_causal == causal, USAGE,
+           "pretrain.objective = %s does not fit model.family = %s: encoders learn by masked_lm, "
+           "decoders by causal_lm",
+           objective, fc_config_string(cfg, "model.family"));
+  task->loss = causal ? FC_LOSS_CAUSAL_LM : FC_LOSS_MASKED_LM;
+  return FC_ERR_OK;
+}
+
+/* A task of its own: learnt vocabulary, language-model head, every weight trained. The data set and
+ * split are borrowed. */
+static fc_err setup(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
+                    fc_task_setup *task) {
+  static const char *const all[] = {"all"};
+  const fc_trainable_spec spec = {.saved = all, .n_saved = 1, .lora_rank = 1};
+  fc_sequence_format format = fc_task_format(cfg);
+  fc_model_shape shape;
+  FC_TRY(choose_objective(cfg, task));
+  FC_TRY(fc_base_tokenizer(cfg, ds, split, &task->tokenizer));
+  FC_TRY(fc_corpus_create(ds, task->tokenizer, &format, &task->corpus));
+  fc_base_shape(cfg, fc_tokenizer_vocab_size(task->tokenizer), &shape);
+  shape.lm_head = true;
+  FC_TRY(fc_model_shape_check(&shape));
+  FC_TRY(fc_model_create(&shape, &task->model));
+  return fc_trainable_create(task->model, &spec, &task->trainable);
+}
+
+static fc_err fill_random(void *arg, float *weights) {
+  const fc_parallel *p = arg;
+  fc_model_init_weights(p->task->model, p->seed, false, weights);
+  return FC_ERR_OK;
+}
+
+static fc_optimizer_settings optimizer(const fc_config *cfg) {
+  int64_t steps = fc_config_int(cfg, "pretrain.steps");
+  return (fc_optimizer_settings){
+      .kind = fc_optimizer_find("adamw"),
+      .learning_rate = (float)fc_config_real(cfg, "pretrain.learning_rate"),
+      .beta1 = 0.9f,
+      .beta2 = 0.98f, /* as RoBERTa's pretraining: short memory of the second moment */
+      .eps = 1e-6f,
+      .weight_decay = (float)fc_config_real(cfg, "pretrain.weight_decay"),
+      .clip_norm = 1.0f,
+      .schedule = "cosine",
+      .warmup_steps = steps / 20,
+      .total_steps = steps};
+}
+
+/* A line about every five seconds, with the time left. */
+static void tell(int64_t step, int64_t steps, double loss, double start, double *told) {
+  double now = fc_wall_time_s();
+  if (step < steps && now - *told < 5.0) return;
+  *told = now;
+  fc_log(FC_LOG_INFO, "pretraining the embedded base: step %lld/%lld, loss %.3f, %.0f s left",
+         (long long)step, (long long)steps, loss,
+         (now - start) / (double)step * (double)(steps - step));
+}
+
+static fc_err train(fc_parallel *p, const fc_split *split, int batch, int64_t steps,
+                    uint32_t *drawn) {
+  size_t n = 0;
+  const uint32_t *samples = fc_split_public(split, &n);
+  double start = fc_wall_time_s(), told = start, recent = NAN, tokens = 0;
+  for (int64_t step = 0; step < steps; step++) {
+    fc_loss_result loss = {0};
+    int count = fc_batch_draw(samples, n, batch, p->seed, 0, UINT64_MAX, step, drawn);
+    FC_TRY(fc_parallel_step(p, drawn, count, step, &loss, &tokens));
+    double now = loss.count ? loss.loss_sum / (double)loss.count : recent;
+    recent = step == 0 ? now : 0.95 * recent + 0.05 * now;
+    tell(step + 1, steps, recent, start, &told);
+  }
+  return FC_ERR_OK;
+}
+
+/* ---- publishing
+ * ------------------------------------------------------------------------------------------ */
+
+static void remove_folder(const char *folder) {
+  static const char *const files[] = {"config.json", "model.safetensors", "vocab.json",
+                                      "merges.txt", "tokenizer_config.json"};
+  char *path = NULL;
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+    if (fc_join(&path, "%s/%s", folder, files[i]) == FC_ERR_OK) {
+      unlink(path);
+      fc_free(path);
+    }
+  rmdir(folder);
+}
+
+/* Written aside and renamed, so that a folder of the final name is always whole. If another run was
+ * faster, its folder stands: it holds the same. */
+static fc_err publish(const fc_task_setup *task, const float *theta, const char *folder) {
+  char *aside = NULL;
+  float *weights = NULL;
+  FC_TRY(fc_join(&aside, "%s.tmp.%ld", folder, (long)getpid()));
+  fc_err err = make_parents(aside);
+  if (err == FC_ERR_OK && mkdir(aside, 0777) != 0)
+    err = fc_fail(FC_ERR_IO, "%s: cannot make this folder: %s", aside, strerror(errno));
+  if (err == FC_ERR_OK)
+    err = fc_alloc(fc_model_weight_count(task->model), sizeof *weights, &weights);
+  if (err == FC_ERR_OK) {
+    fc_trainable_merge(task->trainable, theta, weights);
+    err = fc_weights_write(task->model, weights, aside);
+  }
+  if (err == FC_ERR_OK) err = fc_tokenizer_save(task->tokenizer, aside);
+  if (err == FC_ERR_OK && rename(aside, folder) != 0 && errno != EEXIST && errno != ENOTEMPTY)
+    err = fc_fail(FC_ERR_IO, "%s: cannot be renamed to %s: %s", aside, folder, strerror(errno));
+  remove_folder(aside); /* nothing there after the rename */
+  fc_free(weights);
+  fc_free(aside);
+  return err;
+}
+
+static fc_err run(fc_parallel *p, fc_task_setup *task, const fc_config *cfg, const fc_split *split,
+                  const char *folder) {
+  fc_optimizer_settings o = optimizer(cfg);
+  int batch = (int)fc_config_int(cfg, "pretrain.batch");
+  uint32_t *drawn = NULL;
+  fc_threads threads = {0};
+  fc_err err = fc_alloc((size_t)batch, sizeof *drawn, &drawn);
+  if (err == FC_ERR_OK)
+    err = fc_alloc(fc_trainable_count(task->trainable), sizeof(float), &p->theta);
+  if (err == FC_ERR_OK)
+    err = fc_threads_create(task, p->micro_batch, NULL, omp_get_max_threads(), &threads);
+  FC_TRY_GOTO(err, fc_agree(p->comm, err), done);
+  p->threads = &threads;
+  fc_trainable_init(task->trainable, p->seed, p->theta);
+  FC_TRY_GOTO(err, fc_parallel_create(p, &o, batch), done);
+  FC_TRY_GOTO(err, train(p, split, batch, fc_config_int(cfg, "pretrain.steps"), drawn), done);
+  err = p->comm->rank == 0 ? publish(task, p->theta, folder) : FC_ERR_OK;
+  err = fc_agree(p->comm, err);
+done:
+  fc_threads_destroy(&threads);
+  fc_free(p->theta);
+  fc_free(drawn);
+  fc_parallel_destroy(p);
+  return err;
+}
+
+fc_err fc_base_pretrain(const fc_comm *comm, const fc_config *cfg, const fc_dataset *ds,
+                        const fc_split *split, const char *folder) {
+  fc_task_setup task = {0};
+  fc_parallel p = {.comm = comm,
+                   .task = &task,
+                   .micro_batch = (int)fc_config_int(cfg, "pretrain.micro_batch"),
+                   .seed = (uint64_t)fc_config_int(cfg, "pretrain.seed")};
+  const char *scratch = fc_config_string(cfg, "model.scratch");
+  fc_err err = fc_agree(comm, setup(cfg, ds, split, &task));
+  if (err == FC_ERR_OK)
+    err = fc_weights_share(comm, task.model, *scratch ? scratch : NULL, fill_random, &p,
+                           &task.weights);
+  p.loss = task.loss;
+  if (err == FC_ERR_OK) err = run(&p, &task, cfg, split, folder);
+  fc_task_destroy(&task);
+  return err;
+}
+
+fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, char **folder) {
+  fc_data_settings data = fc_data_settings_read(cfg);
+  fc_split_settings s = fc_split_settings_read(cfg);
+  uint64_t seed = (uint64_t)fc_config_int(cfg, "data.seed");
+  fc_dataset *ds = NULL;
+  fc_split *split = NULL;
+  *folder = NULL;
+  fc_err err = fc_dataset_open(&data, seed, &ds);
+  if (err == FC_ERR_OK)
+    err = fc_split_create(&s, ds, data.public_fraction, seed, (uint64_t)fc_config_int(cfg, "seed"),
+                          (uint32_t)fc_config_int(cfg, "population.devices"), &split);
+  if (err == FC_ERR_OK) err = fc_base_folder(cfg, ds, split, folder);
+  FC_TRY_GOTO(err, fc_agree(comm, err), done);
+  int64_t made = access(*folder, R_OK) == 0;
+  FC_TRY_GOTO(err, fc_comm_broadcast(comm, &made, sizeof made, 0), done);
+  if (made && again && comm->rank == 0) remove_folder(*folder);
+  if (!made || again) err = fc_base_pretrain(comm, cfg, ds, split, *folder);
+done:
+  fc_split_destroy(&split);
+  fc_dataset_destroy(&ds);
+  return err;
+}

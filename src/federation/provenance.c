@@ -1,0 +1,71 @@
+/* provenance.c - what a result file tells about where its numbers come from. */
+#include "federation.h"
+#include "fedcell/fc_timer.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* "model name" of the first processor; "unknown" where the system does not tell. */
+static void cpu_name(char *out, size_t size) {
+  snprintf(out, size, "unknown");
+  FILE *f = fopen("/proc/cpuinfo", "r");
+  if (!f) return;
+  char line[256];
+  while (fgets(line, sizeof line, f)) {
+    char *colon = strchr(line, ':');
+    if (!colon || strncmp(line, "model name", 10) != 0) continue;
+    line[strcspn(line, "\n")] = '\0';
+    snprintf(out, size, "%s", colon + 2);
+    break;
+  }
+  fclose(f);
+}
+
+static void put_machine(fc_federation *fed, fc_store_file *f) {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  cpu_name(text, sizeof text);
+  fc_store_put_text(f, "/provenance", "cpu", text);
+  MPI_Get_library_version(text, &length);
+  text[strcspn(text, ",\n")] = '\0';
+  fc_store_put_text(f, "/provenance", "mpi", text);
+  time_t now = time(NULL);
+  struct tm utc;
+  gmtime_r(&now, &utc);
+  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  fc_store_put_text(f, "/provenance", "written", text);
+  fc_store_put_number(f, "/provenance", "ranks", fed->comm->size);
+  fc_store_put_number(f, "/provenance", "threads_per_rank", fed->threads.n);
+}
+
+/* Resident memory at its peak: the largest rank's, and of all ranks together with the weights that
+ * a node's ranks share counted once a node. */
+static void put_memory(fc_federation *fed, fc_store_file *f) {
+  double own = fc_peak_resident_bytes(), largest = own;
+  double shared = 4.0 * (double)fc_model_weight_count(fed->task.model);
+  double counted = own - (fed->comm->node_rank ? shared : 0.0), total = NAN;
+  if (fc_exact_sums(fed->comm, &counted, 1, 1, &total) != FC_ERR_OK ||
+      fc_comm_max(fed->comm, &largest, 1) != FC_ERR_OK)
+    return; /* the file's next put tells of a broken communicator */
+  fc_store_put_number(f, "/provenance", "peak_rank_bytes", largest);
+  fc_store_put_number(f, "/provenance", "peak_total_bytes", total);
+}
+
+void fc_provenance_put(fc_federation *fed, const fc_run_request *request, fc_store_file *f) {
+  char *config = NULL;
+  fc_err err = fc_agree(fed->comm, fc_config_dump(fed->cfg, &config));
+  if (err != FC_ERR_OK) {
+    fc_store_put_failure(f, err);
+    return;
+  }
+  fc_store_put_text(f, "/provenance", "config", config);
+  fc_free(config);
+  for (size_t i = 0; i < request->n_facts; i++)
+    fc_store_put_text(f, "/provenance", request->facts[i].name, request->facts[i].value);
+  fc_store_put_text(f, "/provenance", "experiment", fc_config_string(fed->cfg, "experiment"));
+  fc_store_put_text(f, "/provenance", "method", fed->method->name);
+  fc_store_put_number(f, "/provenance", "seed", (double)fed->seed);
+  put_machine(fed, f);
+  put_memory(fed, f);
+}
