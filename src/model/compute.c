@@ -104,14 +104,15 @@ static int32_t sequence_of(const fc_batch *b, int64_t row) {
 /* Runs forward once more to find where it begins: this is the end of the run, time is no matter. */
 static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int64_t i) {
   float loss = w->loss[i];
+  const char *value = isnan(loss) ? "nan" : loss > 0.0F ? "inf" : "-inf"; /* never "-nan" */
   int64_t row = w->rows[i];
   int32_t sequence = kind == FC_LOSS_CLASSIFY ? (int32_t)i : sequence_of(w->batch, row);
   w->watching = true;
   fc_trunk_fwd(w);
   w->watching = false;
-  return fc_fail(FC_ERR_NUMERIC, "%s loss is %g at sequence %d, token %lld; first not finite: %s",
-                 loss_names[kind], (double)loss, sequence,
-                 (long long)(row - w->batch->start[sequence]), w->found[0] ? w->found : "the head");
+  return fc_fail(FC_ERR_NUMERIC, "%s loss is %s at sequence %d, token %lld; first not finite: %s",
+                 loss_names[kind], value, sequence, (long long)(row - w->batch->start[sequence]),
+                 w->found[0] ? w->found : "the head");
 }
 
 /* Sums the M losses; nothing is added if one is not finite. */

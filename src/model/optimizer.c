@@ -110,8 +110,11 @@ fc_optimizer fc_optimizer_bind(const fc_optimizer_settings *s, size_t n, float *
 static fc_err fail_not_finite(const fc_optimizer *o, double norm, const float *dw) {
   int64_t bad = fc_k_first_not_finite(dw, (int64_t)o->n);
   FC_CHECK(bad == (int64_t)o->n, NUMERIC,
-           "the gradient is not finite at optimiser step %lld: element %lld of %zu is %g",
-           (long long)(o->step + 1), (long long)bad, o->n, (double)dw[bad]);
+           "the gradient is not finite at optimiser step %lld: element %lld of %zu is %s",
+           (long long)(o->step + 1), (long long)bad, o->n,
+           isnan(dw[bad])   ? "nan"
+           : dw[bad] > 0.0F ? "inf"
+                            : "-inf");
   return fc_fail(FC_ERR_NUMERIC, "the gradient's norm is %g at optimiser step %lld", norm,
                  (long long)(o->step + 1));
 }

@@ -1,0 +1,237 @@
+/* Every gradient of every family against finite differences of the loss. */
+#include "fixture.h"
+
+static const char *const everything[] = {"all"};
+static const char *const linears[] = {"all-linear"};
+static const char *const heads_dense[] = {"dense"};
+
+static fc_rng mask_stream(void) {
+  return fc_rng_open(3, FC_RNG_DROPOUT, 4, 5);
+}
+
+/* The loss whose gradient fc_model_grad gives, with its dropout masks. */
+static double mean_loss(setup *s, const fc_batch *b, fc_loss_kind kind, float *ignored) {
+  fc_loss_result r = {0};
+  OK(fc_model_grad(s->work, s->theta, b, kind, mask_stream(), ignored, &r));
+  assert_true(r.count > 0);
+  return r.loss_sum / (double)r.count;
+}
+
+/* Fourth-order central difference. */
+static double difference(setup *s, const fc_batch *b, fc_loss_kind kind, size_t i, float *ignored) {
+  const float h = 1.0F / 64.0F;
+  static const int at[4] = {1, -1, 2, -2};
+  static const double factor[4] = {8.0, -8.0, -1.0, 1.0};
+  float kept = s->theta[i];
+  double sum = 0.0;
+  for (int k = 0; k < 4; k++) {
+    s->theta[i] = kept + (float)at[k] * h;
+    sum += factor[k] * mean_loss(s, b, kind, ignored);
+  }
+  s->theta[i] = kept;
+  return sum / (12.0 * (double)h);
+}
+
+static void check_part(setup *s, const fc_batch *b, fc_loss_kind kind, const fc_trainable_part *p,
+                       const float *gradient, float *ignored, double *largest) {
+  double error = 0.0, norm = 0.0;
+  size_t n = (size_t)(p->rows * p->cols);
+  for (size_t k = 0; k < n; k++) {
+    double want = difference(s, b, kind, p->offset + k, ignored);
+    double got = (double)gradient[p->offset + k];
+    error += (got - want) * (got - want);
+    norm += want * want;
+  }
+  /* f32 losses near 3 leave about 2e-5 of noise in each difference. */
+  double tolerance = 3e-3 * sqrt(norm) + 5e-5 * sqrt((double)n);
+  if (!(sqrt(error) <= tolerance))
+    fail_msg("%s: gradient off by %g, norm %g, tolerance %g", p->name, sqrt(error), sqrt(norm),
+             tolerance);
+  if (sqrt(norm) > *largest) *largest = sqrt(norm);
+}
+
+static void check_case(const fc_model_shape *shape, const fc_trainable_spec *spec,
+                       fc_loss_kind kind) {
+  setup s = open_setup(shape, spec, true);
+  random_lora_b(s.trainable, s.theta);
+  fc_batch b = batch_for(shape->arch == fc_arch_find("bert") ? "bert" : "");
+  size_t count = fc_trainable_count(s.trainable), n = 0;
+  float *gradient = new_floats(count), *ignored = new_floats(count);
+  fc_loss_result r = {0};
+  OK(fc_model_grad(s.work, s.theta, &b, kind, mask_stream(), gradient, &r));
+  const fc_trainable_part *p = fc_trainable_parts(s.trainable, &n);
+  assert_true(n > 0);
+  double largest = 0.0;
+  for (size_t i = 0; i < n; i++) check_part(&s, &b, kind, &p[i], gradient, ignored, &largest);
+  assert_true(largest > 1e-2); /* the loss does depend on what is trained */
+  fc_free(gradient);
+  fc_free(ignored);
+  close_setup(&s);
+}
+
+static void check_all_heads(const char *family, const fc_trainable_spec *spec) {
+  fc_model_shape shape = full_shape(family);
+  check_case(&shape, spec, lm_kind(&shape));
+  check_case(&shape, spec, FC_LOSS_CLASSIFY);
+  shape.pool = FC_POOL_MEAN;
+  check_case(&shape, spec, FC_LOSS_CLASSIFY);
+}
+
+static void whole_model(void **state) {
+  (void)state;
+  fc_trainable_spec spec = {.saved = everything, .n_saved = 1};
+  for (int f = 0; f < N_FAMILIES; f++) check_all_heads(all_families[f], &spec);
+}
+
+static void adapters_on_all_linears(void **state) {
+  (void)state;
+  fc_trainable_spec spec = {.targets = linears, .n_targets = 1, .lora_rank = 3, .alpha = 6.0F};
+  for (int f = 0; f < N_FAMILIES; f++) check_all_heads(all_families[f], &spec);
+}
+
+static void adapters_with_dropout(void **state) {
+  (void)state;
+  fc_trainable_spec spec = {
+      .targets = linears, .n_targets = 1, .lora_rank = 2, .alpha = 4.0F, .dropout = 0.3F};
+  for (int f = 0; f < N_FAMILIES; f++) check_all_heads(all_families[f], &spec);
+}
+
+static void adapters_on_head_layers(void **state) {
+  (void)state;
+  fc_trainable_spec spec = {.targets = heads_dense, .n_targets = 1, .lora_rank = 2, .alpha = 2.0F};
+  for (int f = 1; f < N_FAMILIES; f++) check_all_heads(all_families[f], &spec);
+}
+
+/* Parts of a product from different memories: query adapted, key whole, value's bias alone. */
+static void mixed_query_key_value(void **state) {
+  (void)state;
+  static const char *const targets[] = {"query", "value"};
+  static const char *const saved[] = {"key", "value.bias", "classifier"};
+  fc_trainable_spec spec = {.targets = targets,
+                            .n_targets = 2,
+                            .lora_rank = 2,
+                            .alpha = 3.0F,
+                            .saved = saved,
+                            .n_saved = 3};
+  check_all_heads("bert", &spec);
+  check_all_heads("roberta", &spec);
+}
+
+/* The backward pass may stop early, but not too early: every depth by itself. */
+static void one_module_at_a_time(void **state) {
+  (void)state;
+  static const struct {
+    const char *family, *saved;
+  } cases[] = {
+      {"gpt2", "score"},
+      {"gpt2", "ln_f"},
+      {"gpt2", "h.1.mlp.c_proj"},
+      {"gpt2", "h.1.mlp.c_fc"},
+      {"gpt2", "h.1.ln_2"},
+      {"gpt2", "h.1.attn.c_proj"},
+      {"gpt2", "h.1.attn.c_attn"},
+      {"gpt2", "h.1.ln_1"},
+      {"gpt2", "h.0"},
+      {"gpt2", "wte"},
+      {"gpt2", "wpe"},
+      {"bert", "classifier"},
+      {"bert", "pooler"},
+      {"bert", "encoder.layer.1.output.LayerNorm"},
+      {"bert", "layer.1.output.dense"},
+      {"bert", "layer.1.intermediate"},
+      {"bert", "layer.1.attention.output.LayerNorm"},
+      {"bert", "layer.1.attention.output.dense"},
+      {"bert", "layer.1.attention.self.value"},
+      {"bert", "encoder.layer.0"},
+      {"bert", "embeddings.LayerNorm"},
+      {"bert", "token_type_embeddings"},
+      {"roberta", "classifier.out_proj"},
+      {"roberta", "classifier.dense"},
+      {"roberta", "position_embeddings"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    fc_model_shape shape = full_shape(cases[i].family);
+    fc_trainable_spec spec = {.saved = &cases[i].saved, .n_saved = 1};
+    check_case(&shape, &spec, FC_LOSS_CLASSIFY);
+  }
+}
+
+static void one_lm_module_at_a_time(void **state) {
+  (void)state;
+  static const struct {
+    const char *family, *saved;
+  } cases[] = {
+      {"bert", "cls.predictions.bias"},
+      {"bert", "cls.predictions.transform.LayerNorm"},
+      {"bert", "predictions.transform.dense"},
+      {"bert", "cls"},
+      {"bert", "word_embeddings"},
+      {"roberta", "lm_head.bias"},
+      {"roberta", "lm_head.layer_norm.weight"},
+      {"roberta", "lm_head.dense"},
+      {"gpt2", "wte"},
+      {"gpt2", "transformer.h.1"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    fc_model_shape shape = full_shape(cases[i].family);
+    fc_trainable_spec spec = {.saved = &cases[i].saved, .n_saved = 1};
+    check_case(&shape, &spec, lm_kind(&shape));
+  }
+}
+
+/* dtheta is added to. */
+static void gradients_accumulate(void **state) {
+  (void)state;
+  fc_trainable_spec spec = {.saved = everything, .n_saved = 1};
+  fc_model_shape shape = full_shape("bert");
+  setup s = open_setup(&shape, &spec, true);
+  size_t n = fc_trainable_count(s.trainable);
+  float *once = new_floats(n), *twice = new_floats(n);
+  fc_batch b = typed_batch();
+  fc_loss_result r = {0};
+  OK(fc_model_grad(s.work, s.theta, &b, FC_LOSS_MASKED_LM, mask_stream(), once, &r));
+  for (int k = 0; k < 2; k++)
+    OK(fc_model_grad(s.work, s.theta, &b, FC_LOSS_MASKED_LM, mask_stream(), twice, &r));
+  for (size_t i = 0; i < n; i++)
+    assert_true(fabsf(twice[i] - 2.0F * once[i]) <= 1e-5F + 1e-5F * fabsf(once[i]));
+  fc_free(once);
+  fc_free(twice);
+  close_setup(&s);
+}
+
+/* Dropout's masks come from the stream that is handed in, and from nothing else. */
+static void dropout_follows_its_stream(void **state) {
+  (void)state;
+  fc_trainable_spec spec = {
+      .targets = linears, .n_targets = 1, .lora_rank = 2, .alpha = 4.0F, .dropout = 0.5F};
+  fc_model_shape shape = full_shape("gpt2");
+  setup s = open_setup(&shape, &spec, true);
+  random_lora_b(s.trainable, s.theta);
+  float *ignored = new_floats(fc_trainable_count(s.trainable));
+  fc_batch b = ragged_batch();
+  fc_rng first = mask_stream(), next = mask_stream();
+  fc_rng_u64(&next);
+  fc_loss_result r[3] = {{0}};
+  OK(fc_model_grad(s.work, s.theta, &b, FC_LOSS_CAUSAL_LM, first, ignored, &r[0]));
+  OK(fc_model_grad(s.work, s.theta, &b, FC_LOSS_CAUSAL_LM, next, ignored, &r[1]));
+  OK(fc_model_grad(s.work, s.theta, &b, FC_LOSS_CAUSAL_LM, first, ignored, &r[2]));
+  assert_true(r[0].loss_sum == r[2].loss_sum);
+  assert_true(r[0].loss_sum != r[1].loss_sum);
+  fc_free(ignored);
+  close_setup(&s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(whole_model),
+      cmocka_unit_test(adapters_on_all_linears),
+      cmocka_unit_test(adapters_with_dropout),
+      cmocka_unit_test(adapters_on_head_layers),
+      cmocka_unit_test(mixed_query_key_value),
+      cmocka_unit_test(one_module_at_a_time),
+      cmocka_unit_test(one_lm_module_at_a_time),
+      cmocka_unit_test(gradients_accumulate),
+      cmocka_unit_test(dropout_follows_its_stream),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
