@@ -100,12 +100,12 @@ static void fault(check *c, const char *option, const char *format, ...) {
 static void check_distances(check *c, const fc_cell *cell) {
   const pathloss_model *m = cell->pathloss;
   if (cell->min_distance_m > cell->radius_m)
-    fault(c, "cell.min_distance_m", "must be at most cell.radius_m = %g", cell->radius_m);
+    fault(c, "cell.min_distance_m", "must be at most cell.radius_m = %.12g", cell->radius_m);
   if (cell->min_distance_m < m->distance_min_m)
-    fault(c, "cell.min_distance_m", "must be at least %g with cell.pathloss = %s",
+    fault(c, "cell.min_distance_m", "must be at least %.12g with cell.pathloss = %s",
           m->distance_min_m, m->name);
   if (cell->radius_m > m->distance_max_m)
-    fault(c, "cell.radius_m", "must be at most %g with cell.pathloss = %s", m->distance_max_m,
+    fault(c, "cell.radius_m", "must be at most %.12g with cell.pathloss = %s", m->distance_max_m,
           m->name);
 }
 
@@ -114,12 +114,13 @@ static void check_heights(check *c, const fc_cell *cell) {
   const geometry *g = &cell->geometry;
   if (m->base_height_m <= 0) return;
   if (g->device_height_m < m->height_min_m)
-    fault(c, "cell.device_height_m", "must be at least %g with cell.pathloss = %s", m->height_min_m,
-          m->name);
+    fault(c, "cell.device_height_m", "must be at least %.12g with cell.pathloss = %s",
+          m->height_min_m, m->name);
   if (g->base_height_m <= g->device_height_m)
-    fault(c, "cell.base_height_m", "must be above cell.device_height_m = %g", g->device_height_m);
+    fault(c, "cell.base_height_m", "must be above cell.device_height_m = %.12g",
+          g->device_height_m);
   if (g->carrier_hz > m->carrier_max_hz)
-    fault(c, "cell.carrier_hz", "must be at most %g with cell.pathloss = %s", m->carrier_max_hz,
+    fault(c, "cell.carrier_hz", "must be at most %.12g with cell.pathloss = %s", m->carrier_max_hz,
           m->name);
 }
 
@@ -140,7 +141,8 @@ static void check_walk(check *c, const fc_cell *cell) {
   double way_m = fc_dist_mean(&cell->fields[FIELD_speed_mps]) * cell->period_s;
   if (way_m > LEGS_MAX * cell->radius_m)
     fault(c, "cell.mobility_period_s",
-          "a device moves %g m in it, more than %d times cell.radius_m; use cell.mobility = redraw",
+          "a device moves %.12g m in it, more than %d times cell.radius_m; use cell.mobility = "
+          "redraw",
           way_m, LEGS_MAX);
 }
 

@@ -162,6 +162,8 @@ static void no_bandwidth_is_an_endless_outage(void **state) {
   for (int i = 0; i < 2; i++) {
     fixture f = fixture_make(noises[i]);
     assert_true(fc_cell_rate_bps(f.cell, 0, 0.2, 1e-10) == 0);
+    assert_true(fc_cell_sinr(f.cell, 0, 0.2, 1e-10, 0) == 0);
+    assert_true(fc_cell_sinr(f.cell, 0, 0, 0, 0) == 0);
     fc_cost c = fc_cell_cost(f.cell, &simple_profile, &good_channel, &simple_load, 0);
     assert_no_nan(&c);
     assert_true(isinf(c.latency_s) && c.latency_s > 0);

@@ -134,22 +134,22 @@ static void faults_of_two_options(void **state) {
        "cell.base_height_m: must be above cell.device_height_m = 11",
        "test.yaml: cell.base_height_m = 0 (default): must be above cell.device_height_m = 11"},
       {"cell:\n  pathloss: rma-los\n  carrier_hz: 31e9\n",
-       "cell.carrier_hz: must be at most 3e+10 with cell.pathloss = rma-los",
-       "test.yaml:3: cell.carrier_hz = 31000000000: must be at most 3e+10 with "
+       "cell.carrier_hz: must be at most 30000000000 with cell.pathloss = rma-los",
+       "test.yaml:3: cell.carrier_hz = 3.1e+10: must be at most 30000000000 with "
        "cell.pathloss = rma-los"},
-      {"cell:\n  interferer_density_per_m2: 1e-5\n",
+      {"cell:\n  interferer_density_per_m2: 0.5\n",
        "cell.interferer_density_per_m2: needs cell.pathloss = power-law, not fixed",
-       "test.yaml:2: cell.interferer_density_per_m2 = 1e-05: needs cell.pathloss = power-law, "
+       "test.yaml:2: cell.interferer_density_per_m2 = 0.5: needs cell.pathloss = power-law, "
        "not fixed"},
-      {"cell:\n  pathloss: power-law\n  pathloss_exponent: 2\n  interferer_density_per_m2: 1e-5\n",
+      {"cell:\n  pathloss: power-law\n  pathloss_exponent: 2\n  interferer_density_per_m2: 0.5\n",
        "cell.pathloss_exponent: must be above 2 with interferers: their sum has no end otherwise",
        "test.yaml:3: cell.pathloss_exponent = 2: must be above 2 with interferers: their sum has "
        "no "
        "end otherwise"},
-      {"cell:\n  mobility: waypoint\n  mobility_period_s: 1e6\n",
-       "cell.mobility_period_s: a device moves 1.4e+06 m in it, more than 100 times cell.radius_m; "
+      {"cell:\n  mobility: waypoint\n  mobility_period_s: 60000\n",
+       "cell.mobility_period_s: a device moves 84000 m in it, more than 100 times cell.radius_m; "
        "use cell.mobility = redraw",
-       "test.yaml:3: cell.mobility_period_s = 1000000: a device moves 1.4e+06 m in it, more than "
+       "test.yaml:3: cell.mobility_period_s = 60000: a device moves 84000 m in it, more than "
        "100 times cell.radius_m; use cell.mobility = redraw"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
