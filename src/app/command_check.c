@@ -5,6 +5,7 @@
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_model.h"
 #include <dirent.h>
+#include <jansson.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,26 @@ static void show_estimate(const fc_estimate *e, int ranks, int threads) {
 #undef BYTES
 }
 
+/* The same figures for programs. */
+static fc_err show_estimate_json(const fc_estimate *e) {
+  json_t *o = json_pack(
+      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "devices",
+      (json_int_t)e->devices, "participants", (json_int_t)e->participants, "samples_train",
+      (json_int_t)e->samples_train, "samples_public", (json_int_t)e->samples_public, "samples_test",
+      (json_int_t)e->samples_test, "base_weights", (json_int_t)e->base_weights, "trained_weights",
+      (json_int_t)e->trained_weights, "node_bytes", e->node_bytes, "rank_bytes", e->rank_bytes,
+      "node_shared_bytes", e->node_shared_bytes, "thread_bytes", e->thread_bytes,
+      "participant_bytes", e->participant_bytes, "idle_device_bytes", e->idle_device_bytes,
+      "flop_per_round", e->flop_per_round, "uplink_bits_per_round", e->uplink_bits_per_round,
+      "downlink_bits_per_round", e->downlink_bits_per_round);
+  char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+  json_decref(o);
+  FC_CHECK(text, NOMEM, "check: out of memory");
+  fc_say("%s\n", text);
+  free(text); /* jansson's own allocation */
+  return FC_ERR_OK;
+}
+
 static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
   fc_cell *cell = NULL;
   fc_estimate estimate;
@@ -43,11 +64,14 @@ static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) 
   fc_err err = fc_config_finish(cfg);
   if (err == FC_ERR_OK) err = cell_err;
   if (err == FC_ERR_OK) err = fc_federation_estimate(cfg, ranks, threads, &estimate);
-  if (err == FC_ERR_OK) err = fc_config_dump(cfg, &text);
-  if (err == FC_ERR_OK) {
+  if (err == FC_ERR_OK && a->json) {
+    err = show_estimate_json(&estimate);
+  } else if (err == FC_ERR_OK) {
+    FC_TRY_GOTO(err, fc_config_dump(cfg, &text), done);
     fc_say("%s", text);
     show_estimate(&estimate, ranks, threads);
   }
+done:
   fc_free(text);
   fc_cell_destroy(&cell);
   return err;
@@ -56,7 +80,7 @@ static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) 
 fc_err fc_command_check(const fc_comm *comm, int argc, char **argv) {
   fc_arguments a;
   fc_config *cfg = NULL;
-  FC_TRY(fc_arguments_read(argc, argv, "set size ranks threads", "FILE.yaml", &a));
+  FC_TRY(fc_arguments_read(argc, argv, "set size ranks threads json", "FILE.yaml", &a));
   fc_err err = fc_arguments_config(comm, &a, &cfg);
   if (err == FC_ERR_OK) err = fc_config_finish(cfg);
   if (err == FC_ERR_OK && comm->rank == 0) err = check(comm, &a, cfg);

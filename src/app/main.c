@@ -2,14 +2,17 @@
 #include "app.h"
 #include "build_info.h"
 #include "fedcell/fc_log.h"
+#include "fedcell/fc_mem.h"
+#include <errno.h>
 #include <omp.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const fc_command commands[] = {
     {"run", "FILE.yaml [--set key=value]... [--size NAME] [--output OUT.h5] [--resume|--overwrite]",
      "run an experiment", fc_command_run},
-    {"check", "FILE.yaml [--set ...] [--size NAME] [--ranks N] [--threads N]",
+    {"check", "FILE.yaml [--set ...] [--size NAME] [--ranks N] [--threads N] [--json]",
      "validate; print the resolved configuration, memory and work", fc_command_check},
     {"options", "[--format text|md|yaml|json]", "every option of a configuration",
      fc_command_options},
@@ -72,6 +75,20 @@ static void warn_of_binding(void) {
             threads, cores, cores == 1 ? "" : "s", threads, cores);
 }
 
+/* FEDCELL_MEMORY_LIMIT, bytes a rank: beyond it an allocation fails in order, before a machine
+ * without swap starts to kill. */
+static fc_err limit_memory(void) {
+  const char *text = getenv("FEDCELL_MEMORY_LIMIT");
+  if (!text || !*text) return FC_ERR_OK;
+  char *end = NULL;
+  errno = 0;
+  unsigned long long bytes = strtoull(text, &end, 10);
+  FC_CHECK(!errno && !*end && bytes > 0 && text[0] != '-', USAGE,
+           "FEDCELL_MEMORY_LIMIT = %s: must be a number of bytes", text);
+  fc_mem_set_limit_bytes((size_t)bytes);
+  return FC_ERR_OK;
+}
+
 int main(int argc, char **argv) {
   int provided = 0;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
@@ -81,7 +98,8 @@ int main(int argc, char **argv) {
     fc_app_print_init(comm->rank);
     fc_log_set_sink(show_log);
     warn_of_binding();
-    err = fc_agree(comm, dispatch(comm, argc, argv));
+    err = fc_agree(comm, limit_memory());
+    if (err == FC_ERR_OK) err = fc_agree(comm, dispatch(comm, argc, argv));
   }
   if (err != FC_ERR_OK) fc_note("fedcell: %s\n", fc_err_message());
   fc_comm_destroy(&comm);

@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# tests/e2e/common.sh - what the end-to-end and fault tests share; sourced. They run from the
+# project's root with FEDCELL (the program) and TEST_TMP (an empty folder of their own).
+set -euo pipefail
+# shellcheck source=jobs/common.sh
+. jobs/common.sh
+: "${FEDCELL:=$PWD/build/fedcell}" "${TEST_TMP:=$(mktemp -d)}"
+export FEDCELL_CACHE=$TEST_TMP/cache OMP_NUM_THREADS=1
+
+fail() {
+  echo "FAILED: $*"
+  exit 1
+}
+skip() {
+  echo "skipped: $*"
+  exit 77
+}
+
+# A configuration that runs in about a second: 12 devices, a tiny random encoder. Shared by all.
+small=$TEST_TMP/small.yaml
+cat >"$small" <<'YAML'
+experiment: small
+seed: 5
+model: {family: bert, base: random, layers: 2, width: 16, heads: 2, ffn: 32}
+adapter: {rank: 4, alpha: 8, dropout: 0.1, targets: [query, value]}
+data: {dataset: generated-sentiment, samples: 600, test_samples: 90, max_length: 48, split: dirichlet, alpha: 0.5}
+population: {devices: 12, compute_flops: {uniform: [0.5e12, 2.0e12]}, tx_power_w: 0.2}
+cell: {bandwidth_hz: 20e6, fading: rayleigh}
+federation: {method: fedlora, rounds: 6, participants: 5, local: {iterations: 2, batch: 4, learning_rate: 1.0e-2}}
+checkpoint: {every_rounds: 2}
+YAML
+
+# fedcell_on RANKS ARGUMENTS...
+fedcell_on() {
+  local ranks=$1
+  shift
+  mpi_run "$ranks" "$FEDCELL" "$@"
+}
+
+# same_result A.h5 B.h5: every dataset equal, bit for bit, but for wall-clock times.
+same_result() {
+  "$(fedcell_python)" tests/e2e/same_result.py "$1" "$2"
+}
+
+# figure FILE NAME: final.NAME of fedcell info --json
+figure() {
+  "$FEDCELL" info --json "$1" | "$(fedcell_python)" -c \
+    'import json, sys; print(json.load(sys.stdin)["final"][sys.argv[1]])' "$2"
+}
+
+# expect_failure CODE TEXT COMMAND...: it must exit with CODE and print TEXT, exactly once.
+expect_failure() {
+  local code=0 expected=$1 text=$2 out=$TEST_TMP/failure.txt
+  shift 2
+  timeout 60 "$@" >"$out" 2>&1 || code=$?
+  [[ $code -eq $expected ]] || fail "exit code $code, not $expected: $* ($(head -c 600 "$out"))"
+  [[ $(grep -cF -- "$text" "$out") -eq 1 ]] ||
+    fail "'$text' is not there exactly once after: $* ($(head -c 900 "$out"))"
+}

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# SIGKILL at ten random moments; continued each time, on another number of ranks, a run ends with the
+# result of an undisturbed one, and no file is ever half-written.
+. tests/e2e/common.sh
+
+settings=(--quiet --set federation.rounds=60 --set checkpoint.every_rounds=1)
+for method in fedlora local centralised; do
+  fedcell_on 2 run "$small" "${settings[@]}" --set federation.method="$method" \
+    --output "$TEST_TMP/whole-$method.h5"
+done
+
+kills=0
+for ((try = 0; try < 10; try++)); do
+  methods=(fedlora local centralised)
+  method=${methods[try % 3]}
+  out=$TEST_TMP/killed-$try.h5
+  ranks=$((try % 4 + 1))
+  mpi_run "$ranks" "$FEDCELL" run "$small" "${settings[@]}" --set federation.method="$method" \
+    --output "$out" >/dev/null 2>&1 &
+  job=$!
+  sleep "$(awk -v r=$RANDOM 'BEGIN { printf "%.2f", 0.3 + 2.5 * r / 32768 }')"
+  # the ranks themselves, not the launcher, which would tidy up
+  pkill -KILL -f -- "--output $out" || true
+  wait "$job" || kills=$((kills + 1))
+  if [[ -e ${out%.h5}.ckpt.h5 ]]; then
+    "$FEDCELL" info "${out%.h5}.ckpt.h5" >/dev/null || fail "a half-written checkpoint"
+  fi
+  fedcell_on $((ranks % 4 + 1)) run "$small" "${settings[@]}" --set federation.method="$method" \
+    --output "$out" --resume
+  same_result "$TEST_TMP/whole-$method.h5" "$out" || fail "try $try ($method): another result"
+  [[ ! -e ${out%.h5}.ckpt.h5 ]] || fail "the checkpoint is left behind"
+done
+[[ $kills -ge 5 ]] || fail "only $kills of 10 runs were killed before their end"
+echo "$kills of 10 runs were killed before their end"
