@@ -1,12 +1,15 @@
 /* config_private.h - what the files of this room share.
  *
  *   yaml.c      text -> yaml_document_t, syntax errors with file and line; file reading
- *   layer.c     a document over the options: nested names, sizes, --set, duplicates, unknown names
+ *   load.c      files, text, --set and defaults
+ *   layer.c     a document over the options: nested names, sizes, duplicates, unknown names
  *   value.c     one YAML node -> the value of one option, by a table of types
+ *   words.c     what an option allows, in words
  *   number.c    decimal text <-> int64 and double, exactly
  *   fault.c     collecting faults, telling them all at once
  *   table.c     the configuration object, look-up, getters
  *   dump.c      values as YAML
+ *   compare.c   do two configurations say the same
  *   reference.c the option reference
  *   nearest.c   the hint for a mistyped name
  *   dist.c      quantities that vary over devices
@@ -96,6 +99,11 @@ fc_err fc_value_read(const fc_option *option, yaml_document_t *doc, yaml_node_t 
 bool fc_value_is_emptiable(const fc_option *option);
 fc_err fc_value_empty(const fc_option *option, fc_value *out);
 void fc_value_clear(fc_value *v);
+
+/* ---- words.c ----------------------------------------------------------------------------- */
+bool fc_value_is_bounded(const fc_option *option);
+/* Appends "a, b, c" to buf. */
+void fc_value_choices(const fc_option *option, char *buf, size_t size);
 /* What is allowed, "" where anything is: "1 to 100 Hz", "at least 0", "one of a, b". */
 void fc_value_allowed(const fc_option *option, char *buf, size_t size);
 /* What a value must be, in full: "a whole number, 1 to 100". */
@@ -146,12 +154,10 @@ struct fc_config {
 
 fc_slot *fc_config_find(const fc_config *cfg, const char *name); /* NULL: no such option */
 bool fc_config_is_group(const fc_config *cfg, const char *name); /* "cell" of "cell.x" */
+/* For failures met where no code can be returned: finish tells them. */
+void fc_config_note_failure(fc_config *cfg, fc_err err);
 /* Keeps a copy of a source name for as long as the configuration lives; NULL when out of memory. */
 const char *fc_config_keep_source(fc_config *cfg, const char *name);
-
-/* ---- layer.c ----------------------------------------------------------------------------- */
-/* Gives a slot its default. */
-fc_err fc_layer_default(fc_config *cfg, fc_slot *slot);
 
 /* ---- fault.c ----------------------------------------------------------------------------- */
 /* Where a fault stands. */
@@ -167,6 +173,21 @@ void fc_fault_add(fc_config *cfg, const fc_place *place, const char *name, const
                   const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Further faults are only counted: no need to search hints for them. */
 bool fc_fault_is_full(const fc_config *cfg);
+
+/* The slot takes the value over. */
+void fc_slot_take(fc_slot *slot, const fc_place *place, size_t line,
+                  const fc_value *value); /* table.c */
+
+/* ---- layer.c ----------------------------------------------------------------------------- */
+/* Faults are collected; out of memory is noted for finish. size: NULL for none. */
+void fc_layer_document(fc_config *cfg, yaml_document_t *doc, const fc_place *place,
+                       const char *size);
+/* The document is the value of place->set_key. */
+void fc_layer_assignment(fc_config *cfg, yaml_document_t *doc, const fc_place *place);
+
+/* ---- load.c ------------------------------------------------------------------------------ */
+/* Gives a slot its default. A faulty default is our own slip, but told like any other fault. */
+fc_err fc_load_default(fc_config *cfg, fc_slot *slot);
 
 /* ---- dump.c ------------------------------------------------------------------------------ */
 /* A value as one line of YAML (flow style). */

@@ -48,7 +48,7 @@ void fc_fault_add(fc_config *cfg, const fc_place *place, const char *name, const
   va_end(args);
   fc_text_add(&t, "%s", text);
   fc_err err = keep_line(cfg, &t);
-  if (err != FC_ERR_OK) cfg->failure = err;
+  fc_config_note_failure(cfg, err);
   fc_free(t.data);
 }
 
@@ -59,6 +59,16 @@ static void show_value(const fc_slot *slot, char *buf, size_t size) {
   fc_text_bytes(&t, "", 0);
   if (t.err == FC_ERR_OK) fc_text_fit(buf, size, t.data, t.length);
   fc_free(t.data);
+}
+
+/* Did the value come from a --set of this very option, not from a file or of its group? */
+static bool is_set_of(const fc_slot *slot) {
+  static const char flag[] = "--set ";
+  size_t n = strlen(slot->option->name);
+  if (slot->line > 0) return false; /* only --set has no line */
+  const char *key = slot->source + strlen(flag);
+  key += strspn(key, " \t");
+  return strncmp(key, slot->option->name, n) == 0 && key[n + strspn(key + n, " \t")] == '=';
 }
 
 void fc_config_fault(fc_config *cfg, const char *name, const char *format, ...) {
@@ -75,7 +85,7 @@ void fc_config_fault(fc_config *cfg, const char *name, const char *format, ...) 
   if (slot && slot->is_given) {
     place.source = slot->source;
     place.line = slot->line;
-    if (slot->line == 0) place.set_key = slot->option->name; /* only --set has no line */
+    if (is_set_of(slot)) place.set_key = slot->option->name;
   } else if (has_value) {
     strcat(value, " (default)");
   }

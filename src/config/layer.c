@@ -1,14 +1,11 @@
 /* layer.c - lays a YAML document over the options: nested maps become dotted names, the top-level
- * map `sizes` holds one overlay a size, --set is a document of one key. A layer may name an option
- * once; every fault is collected with its line and reading goes on. */
+ * map `sizes` holds one overlay a size. A layer may name an option once; every fault is collected
+ * with its line and reading goes on. */
 #include "config_private.h"
 #include "fedcell/fc_mem.h"
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { PROBLEM_SIZE = 320, FILE_LARGEST = 4 << 20 };
 
 typedef struct {
   fc_config *cfg;
@@ -18,19 +15,7 @@ typedef struct {
   bool is_apply; /* false: only validate, this size was not chosen */
 } walk;
 
-static void note_failure(fc_config *cfg, fc_err err) {
-  if (err != FC_ERR_OK) cfg->failure = err;
-}
-
 /* ---- one option ------------------------------------------------------------------------------ */
-
-static void take_value(walk *w, fc_slot *slot, size_t line, fc_value *value) {
-  fc_value_clear(&slot->value);
-  slot->value = *value;
-  slot->is_given = true;
-  slot->source = w->place.source;
-  slot->line = w->place.set_key ? 0 : line;
-}
 
 static void walk_option(walk *w, fc_slot *slot, size_t line, yaml_node_t *node) {
   const char *name = slot->option->name;
@@ -52,9 +37,9 @@ static void walk_option(walk *w, fc_slot *slot, size_t line, yaml_node_t *node) 
     fc_fault_add(w->cfg, &w->place, name, is_null ? NULL : shown, "%s", reason.text);
     slot->is_refused = slot->is_refused || w->is_apply;
   } else if (err != FC_ERR_OK) {
-    note_failure(w->cfg, err);
+    fc_config_note_failure(w->cfg, err);
   } else if (w->is_apply) {
-    take_value(w, slot, line, &value);
+    fc_slot_take(slot, &w->place, line, &value);
   } else {
     fc_value_clear(&value);
   }
@@ -132,7 +117,7 @@ static void walk_map(walk *w, const char *prefix, yaml_node_t *map, visit_pair v
   size_t *first_line;
   fc_err err = fc_alloc(n, sizeof *first_line, &first_line);
   if (err == FC_ERR_OK) err = find_twins(w, map, n, first_line);
-  note_failure(w->cfg, err);
+  fc_config_note_failure(w->cfg, err);
   for (size_t i = 0; i < n && err == FC_ERR_OK; i++) {
     const yaml_node_pair_t *pair = &map->data.mapping.pairs.start[i];
     yaml_node_t *key = yaml_document_get_node(w->doc, pair->key);
@@ -247,7 +232,7 @@ static void walk_sizes(walk *w, yaml_node_t *sizes, size_t line, const char *cho
     fc_fault_add(w->cfg, &w->place, "sizes", NULL, "must be a map of sizes: {laptop: {...}}");
   }
   if (chosen && !choice.is_found) fault_no_size(w, &choice);
-  note_failure(w->cfg, choice.known.err);
+  fc_config_note_failure(w->cfg, choice.known.err);
   fc_free(choice.known.data);
 }
 
@@ -271,149 +256,44 @@ static void visit_top(walk *w, const char *name, size_t line, yaml_node_t *value
   }
 }
 
+/* Tags are YAML's way to name a type; the option table does that here. */
 static void fault_tags(walk *w) {
   static const char *const usual[] = {[YAML_SCALAR_NODE] = YAML_STR_TAG,
                                       [YAML_SEQUENCE_NODE] = YAML_SEQ_TAG,
                                       [YAML_MAPPING_NODE] = YAML_MAP_TAG};
+  static const char standard[] = "tag:yaml.org,2002:"; /* what !! stands for */
   for (yaml_node_t *n = w->doc->nodes.start; n < w->doc->nodes.top; n++) {
-    if (n->type == YAML_NO_NODE || strcmp((const char *)n->tag, usual[n->type]) == 0) continue;
+    const char *tag = (const char *)n->tag;
+    if (n->type == YAML_NO_NODE || strcmp(tag, usual[n->type]) == 0) continue;
+    bool is_standard = strncmp(tag, standard, strlen(standard)) == 0;
     if (!w->place.set_key) w->place.line = fc_yaml_line(n);
-    fc_fault_add(w->cfg, &w->place, NULL, NULL, "YAML tags such as !%s are not supported",
-                 (const char *)n->tag);
+    fc_fault_add(w->cfg, &w->place, NULL, NULL, "YAML tags such as %s%s are not supported",
+                 is_standard ? "!!" : "", is_standard ? tag + strlen(standard) : tag);
   }
 }
 
-static void walk_document(walk *w, const char *size) {
+void fc_layer_document(fc_config *cfg, yaml_document_t *doc, const fc_place *place,
+                       const char *size) {
   top_level top = {NULL, 0};
-  yaml_node_t *root = yaml_document_get_root_node(w->doc);
-  w->layer = ++w->cfg->n_layers;
-  fault_tags(w);
+  walk w = {cfg, doc, *place, ++cfg->n_layers, true};
+  yaml_node_t *root = yaml_document_get_root_node(doc);
+  fault_tags(&w);
   if (root && root->type == YAML_MAPPING_NODE) {
-    walk_map(w, "", root, visit_top, &top);
+    walk_map(&w, "", root, visit_top, &top);
   } else if (!fc_yaml_is_null(root)) {
-    w->place.line = fc_yaml_line(root);
-    fc_fault_add(w->cfg, &w->place, NULL, NULL, "must be a map of options, such as seed: 1");
+    w.place.line = fc_yaml_line(root);
+    fc_fault_add(cfg, &w.place, NULL, NULL, "must be a map of options, such as seed: 1");
   }
-  walk_sizes(w, top.sizes, top.line, size);
+  walk_sizes(&w, top.sizes, top.line, size);
 }
 
-fc_err fc_config_load_text(fc_config *cfg, const char *name, const char *text, size_t length,
-                           const char *size) {
-  yaml_document_t doc;
-  size_t line;
-  char problem[PROBLEM_SIZE];
-  fc_err err = fc_yaml_parse(text, length, &doc, &line, problem, sizeof problem);
-  if (err == FC_ERR_USAGE) return fc_fail(err, "%s:%zu: %s", name, line, problem);
-  FC_TRY(err);
-  cfg->file = fc_config_keep_source(cfg, name);
-  if (cfg->file) {
-    walk w = {.cfg = cfg, .doc = &doc, .is_apply = true};
-    w.place = (fc_place){.source = cfg->file, .label = ""};
-    walk_document(&w, size);
-  }
-  yaml_document_delete(&doc);
-  FC_CHECK(cfg->failure == FC_ERR_OK, NOMEM, "%s: out of memory", name);
-  return FC_ERR_OK;
-}
-
-static fc_err read_file(FILE *file, const char *path, fc_text *t) {
-  char block[8192];
-  size_t n;
-  while ((n = fread(block, 1, sizeof block, file)) > 0) {
-    fc_text_bytes(t, block, n);
-    FC_CHECK(t->length <= FILE_LARGEST, USAGE, "%s: larger than %d MiB: this is no configuration",
-             path, FILE_LARGEST >> 20);
-  }
-  FC_CHECK(!ferror(file), IO, "%s: cannot be read: %s", path, strerror(errno));
-  return t->err;
-}
-
-fc_err fc_config_load(fc_config *cfg, const char *path, const char *size) {
-  FILE *file = fopen(path, "rb");
-  FC_CHECK(file, IO, "%s: cannot be read: %s", path, strerror(errno));
-  fc_text t = {0};
-  fc_err err = read_file(file, path, &t);
-  fclose(file);
-  if (err == FC_ERR_OK) {
-    err = fc_config_load_text(cfg, path, t.data ? t.data : "", t.length, size);
-  }
-  fc_free(t.data);
-  return err;
-}
-
-/* ---- --set and defaults ---------------------------------------------------------------------- */
-
-/* The value stands in a document of its own; "" is the empty text or list. */
-static void set_value(walk *w, const char *key, const char *text) {
-  fc_slot *slot = fc_config_find(w->cfg, key);
-  size_t line;
-  char problem[PROBLEM_SIZE];
-  if (slot && text[0] == '\0' && fc_value_is_emptiable(slot->option)) {
-    fc_value empty;
-    fc_err err = fc_value_empty(slot->option, &empty);
-    note_failure(w->cfg, err);
-    if (err == FC_ERR_OK) take_value(w, slot, 0, &empty);
-    return;
-  }
-  fc_err err = fc_yaml_parse(text, strlen(text), w->doc, &line, problem, sizeof problem);
-  if (err == FC_ERR_USAGE) fc_fault_add(w->cfg, &w->place, NULL, NULL, "%s", problem);
-  if (err == FC_ERR_NOMEM) note_failure(w->cfg, err);
-  if (err != FC_ERR_OK) return;
-  yaml_node_t *node = yaml_document_get_root_node(w->doc), none = {.type = YAML_SCALAR_NODE};
+void fc_layer_assignment(fc_config *cfg, yaml_document_t *doc, const fc_place *place) {
+  /* An empty document, or a comment, is a null like any other. */
+  yaml_node_t none = {.type = YAML_SCALAR_NODE}, *root = yaml_document_get_root_node(doc);
   none.data.scalar.value = (yaml_char_t *)"";
   none.data.scalar.style = YAML_PLAIN_SCALAR_STYLE;
-  w->layer = ++w->cfg->n_layers;
-  fault_tags(w);
+  walk w = {cfg, doc, *place, ++cfg->n_layers, true};
   top_level top = {NULL, 0};
-  visit_top(w, key, 1, node ? node : &none, &top);
-  yaml_document_delete(w->doc);
-}
-
-/* key <- the text before '=', without blanks around it; false if there is none. */
-static bool split_assignment(const char *assignment, char *key, size_t size, const char **value) {
-  const char *equals = strchr(assignment, '=');
-  if (!equals) return false;
-  const char *from = assignment + strspn(assignment, " \t"), *to = equals;
-  while (to > from && (to[-1] == ' ' || to[-1] == '\t')) to--;
-  if (from >= to) return false;
-  snprintf(key, size, "%.*s", (int)(to - from < FC_NAME_SIZE ? to - from : FC_NAME_SIZE), from);
-  *value = equals + 1;
-  return true;
-}
-
-void fc_config_set(fc_config *cfg, const char *assignment) {
-  char shown[FC_SHOW_SIZE], source[FC_SHOW_SIZE + 8], key[FC_NAME_SIZE + 4];
-  const char *value;
-  fc_text_fit(shown, sizeof shown, assignment, strlen(assignment));
-  snprintf(source, sizeof source, "--set %s", shown);
-  const char *kept = fc_config_keep_source(cfg, source);
-  if (!kept) return; /* finish tells */
-  yaml_document_t doc;
-  walk w = {.cfg = cfg, .doc = &doc, .is_apply = true};
-  w.place = (fc_place){.source = kept, .label = "", .set_key = ""};
-  if (!split_assignment(assignment, key, sizeof key, &value)) {
-    fc_fault_add(cfg, &w.place, NULL, NULL, "must be key=value, such as federation.rounds=20");
-    return;
-  }
-  w.place.set_key = key;
-  set_value(&w, key, value);
-}
-
-fc_err fc_layer_default(fc_config *cfg, fc_slot *slot) {
-  const fc_option *o = slot->option;
-  if (!o->dflt) return FC_ERR_OK;
-  if (o->dflt[0] == '\0' && fc_value_is_emptiable(o)) return fc_value_empty(o, &slot->value);
-  yaml_document_t doc;
-  size_t line;
-  fc_reason reason;
-  fc_place place = {.source = "default", .label = ""};
-  fc_err err = fc_yaml_parse(o->dflt, strlen(o->dflt), &doc, &line, reason.text, FC_REASON_SIZE);
-  if (err == FC_ERR_OK) {
-    err = fc_value_read(o, &doc, yaml_document_get_root_node(&doc), &slot->value, &reason);
-    yaml_document_delete(&doc);
-  }
-  if (err != FC_ERR_USAGE) return err;
-  fc_fault_add(cfg, &place, o->name, o->dflt, "%s", reason.text);
-  slot->is_refused = true;
-  return FC_ERR_OK;
+  fault_tags(&w);
+  visit_top(&w, place->set_key, 1, root ? root : &none, &top);
 }

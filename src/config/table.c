@@ -42,9 +42,21 @@ const char *fc_config_keep_source(fc_config *cfg, const char *name) {
   if (err == FC_ERR_OK) {
     cfg->sources[cfg->n_sources++] = copy;
   } else {
-    cfg->failure = err;
+    fc_config_note_failure(cfg, err);
   }
   return copy;
+}
+
+void fc_config_note_failure(fc_config *cfg, fc_err err) {
+  if (err != FC_ERR_OK) cfg->failure = err;
+}
+
+void fc_slot_take(fc_slot *slot, const fc_place *place, size_t line, const fc_value *value) {
+  fc_value_clear(&slot->value);
+  slot->value = *value;
+  slot->is_given = true;
+  slot->source = place->source;
+  slot->line = place->set_key ? 0 : line;
 }
 
 #ifndef NDEBUG
@@ -90,7 +102,7 @@ static fc_err fill_slots(fc_config *cfg) {
 #ifndef NDEBUG
   assert_tables(cfg);
 #endif
-  for (size_t k = 0; k < cfg->n; k++) FC_TRY(fc_layer_default(cfg, &cfg->slots[k]));
+  for (size_t k = 0; k < cfg->n; k++) FC_TRY(fc_load_default(cfg, &cfg->slots[k]));
   return FC_ERR_OK;
 }
 

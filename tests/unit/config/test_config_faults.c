@@ -154,7 +154,8 @@ static void names(void **state) {
       {"cell: &c {delay_s: 1}\nfederation:\n  <<: *c\n",
        "run.yaml:3: federation.<<: merge keys are not supported; use an alias for a whole map, or "
        "write the options out"},
-      {"seed: !!int 3", "run.yaml:1: YAML tags such as !tag:yaml.org,2002:int are not supported"},
+      {"seed: !!int 3", "run.yaml:1: YAML tags such as !!int are not supported"},
+      {"seed: !mine 3", "run.yaml:1: YAML tags such as !mine are not supported"},
       {"- seed\n", "run.yaml:1: must be a map of options, such as seed: 1"},
       {"\"a\\nb\": 3", "run.yaml:1: a?b: no such option"},
       {"sizes: [a]", "run.yaml:1: sizes: must be a map of sizes: {laptop: {...}}"},
@@ -315,6 +316,8 @@ static void faults_of_other_rooms(void **state) {
   fc_config_fault(cfg, "cell.delay_s", "too long");
   fc_config_fault(cfg, "federation.rounds", "must divide %d", 30);
   fc_config_fault(cfg, "population.compute_flops", "too fast");
+  fc_config_set(cfg, "cell={fading: none}");
+  fc_config_fault(cfg, "cell.fading", "not with this");
   assert_int_equal(fc_config_finish(cfg), FC_ERR_USAGE);
   assert_string_equal(
       fc_err_message(),
@@ -322,7 +325,8 @@ static void faults_of_other_rooms(void **state) {
       "run.yaml:1: seed = 3: must be even\n"
       "run.yaml:4: cell.delay_s = 2: too long\n"
       "--set federation.rounds=20: must divide 30\n"
-      "run.yaml: population.compute_flops = {uniform: [5.0e+11, 2.0e+12]} (default): too fast");
+      "run.yaml: population.compute_flops = {uniform: [5.0e+11, 2.0e+12]} (default): too fast\n"
+      "--set cell={fading: none}: cell.fading = none: not with this");
   fc_config_destroy(&cfg);
 }
 
