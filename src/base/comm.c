@@ -44,7 +44,8 @@ void fc_comm_destroy(fc_comm **comm) {
   *comm = NULL;
 }
 
-fc_err fc_agree(const fc_comm *comm, fc_err mine) {
+/* In brackets: for the static analyser fc_agree is a macro. */
+fc_err(fc_agree)(const fc_comm *comm, fc_err mine) {
   /* MINLOC on "rank if failed, else size": the lowest failing rank speaks for all */
   int first = mine == FC_ERR_OK ? comm->size : comm->rank;
   MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm->world));

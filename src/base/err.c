@@ -32,7 +32,8 @@ int fc_err_exit_code(fc_err e) {
   }
 }
 
-fc_err fc_fail(fc_err e, const char *format, ...) {
+/* In brackets: for the static analyser fc_fail is a macro. */
+fc_err(fc_fail)(fc_err e, const char *format, ...) {
   /* A message may quote the previous one, so it is built aside first. */
   char next[FC_ERR_MESSAGE_SIZE];
   va_list args;
