@@ -177,6 +177,20 @@ static void several_faults_are_told_together(void **state) {
   fc_config_destroy(&cfg);
 }
 
+static void bad_values_do_not_stop_the_other_checks(void **state) {
+  (void)state;
+  fc_config *cfg = fixture_config("cell:\n  radius_m: -5\n  fading: strong\n  min_distance_m: 600\n"
+                                  "population: {devices: many}\n");
+  fc_cell *cell;
+  assert_int_equal(fc_cell_create(cfg, 1, &cell), FC_ERR_USAGE);
+  assert_int_equal(fc_config_finish(cfg), FC_ERR_USAGE);
+  assert_non_null(strstr(fc_err_message(), "cell.radius_m = -5"));
+  assert_non_null(strstr(fc_err_message(), "cell.fading = strong"));
+  assert_non_null(strstr(fc_err_message(), "population.devices = many"));
+  assert_non_null(strstr(fc_err_message(), "must be at most cell.radius_m = 500"));
+  fc_config_destroy(&cfg);
+}
+
 static void destroy_accepts_nothing(void **state) {
   (void)state;
   fc_cell *none = NULL;
@@ -194,6 +208,7 @@ int main(void) {
       cmocka_unit_test(golden_device),
       cmocka_unit_test(faults_of_two_options),
       cmocka_unit_test(several_faults_are_told_together),
+      cmocka_unit_test(bad_values_do_not_stop_the_other_checks),
       cmocka_unit_test(destroy_accepts_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

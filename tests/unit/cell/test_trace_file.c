@@ -157,6 +157,40 @@ static void malformed_files(void **state) {
   assert_fault(1, "", FC_ERR_DATA, ":2: a zero byte: not a text file");
 }
 
+/* A good file with a few bytes changed is read or told about, never worse. */
+static void damaged_files(void **state) {
+  (void)state;
+  static const char good[] =
+      "tx_power_w,distance_m\n0.125,50.25\n2.5,60.50\n3.75,70.75\n1.125,80.25\n";
+  static const char bytes[] = "0123456789 \n\r,.-+e\0\xff";
+  int refused = 0, read = 0;
+  for (uint64_t i = 0; i < 500; i++) {
+    fc_rng rng = fc_rng_open(FIXTURE_SEED, FC_RNG_TEST, i, 0);
+    char text[sizeof good];
+    memcpy(text, good, sizeof good);
+    for (uint64_t k = 1 + fc_rng_below(&rng, 2); k > 0; k--)
+      text[fc_rng_below(&rng, sizeof good - 1)] = bytes[fc_rng_below(&rng, sizeof bytes - 1)];
+    size_t cut = i % 2 ? sizeof good - 1 : 1 + fc_rng_below(&rng, sizeof good - 1);
+    write_trace(text, cut);
+    fc_config *cfg = config_of(1, "");
+    fc_cell *cell;
+    fc_err err = fc_cell_create(cfg, 1, &cell);
+    if (err == FC_ERR_OK) {
+      fc_profile p = fc_cell_profile(cell, 0);
+      assert_true(isfinite(p.tx_power_w) && isfinite(p.distance_m) && p.pathloss > 0);
+      read++;
+    } else {
+      assert_int_equal(err, FC_ERR_DATA);
+      assert_null(cell);
+      assert_memory_equal(fc_err_message(), trace_path, strlen(trace_path));
+      refused++;
+    }
+    fc_cell_destroy(&cell);
+    fc_config_destroy(&cfg);
+  }
+  if (refused < 200 || read < 20) fail_msg("%d refused, %d read", refused, read);
+}
+
 static void missing_file(void **state) {
   (void)state;
   fc_config *cfg = fixture_config("population: {trace: /nowhere/trace.csv}");
@@ -202,6 +236,7 @@ int main(void) {
       cmocka_unit_test(more_rows_than_devices_and_many_rows),
       cmocka_unit_test(a_walker_starts_where_the_trace_says),
       cmocka_unit_test(malformed_files),
+      cmocka_unit_test(damaged_files),
       cmocka_unit_test(missing_file),
       cmocka_unit_test(traces_that_do_not_fit_the_configuration),
   };
