@@ -30,8 +30,12 @@ def cmocka_results(output):
 def program_results(case):
     """The tally entries (state, name, reason) of one ctest test."""
     name = case.get("name")
-    skipped = case.find("skipped")
-    status = "skipped" if skipped is not None else case.get("status")
+    status, reason = case.get("status"), case.get("status")
+    for tag in ("skipped", "failure"):
+        if case.find(tag) is not None:
+            reason = case.find(tag).get("message")
+    if reason.startswith("SKIP_RETURN_CODE"):  # ctest also says "skipped" of what was not built
+        status = "skipped"
     results = {} if name.startswith("mpi.") else cmocka_results(case.findtext("system-out") or "")
     entries = [(state, f"{name}:{test}", reason) for test, (state, reason) in results.items()]
     failed = any(state == "failed" for state, _, _ in entries)
@@ -39,8 +43,7 @@ def program_results(case):
         entries = entries or [("skipped", name, "its data or a tool is absent")]
     elif status != "run" and not failed:
         # It failed outside its tests: a crash, a leak found at exit, a time limit, not built.
-        failure = case.find("failure")
-        entries.append(("failed", name, failure.get("message") if failure is not None else status))
+        entries.append(("failed", name, reason))
     elif not entries:
         entries = [("passed", name, "")]
     return entries
