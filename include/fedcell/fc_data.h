@@ -2,8 +2,10 @@
  *
  *   fc_dataset_open(&settings, seed, &ds);               // raw samples: train and test
  *   fc_corpus_create(ds, tok, &format, &corpus);         // token ids of every sample, contiguous
- *   fc_split_create(&split_settings, ds, public_fraction, parts_seed, seed, devices, &split);   //
- * public, test, per device fc_batch_draw(corpus, samples, n, batch_size, rng, batcher);
+ *   // public, test and per device:
+ *   fc_split_create(&split_settings, ds, public_fraction, parts_seed, seed, devices, &split);
+ *   n = fc_batch_draw(samples, n, batch_size, seed, round, device, iteration, drawn);
+ *   fc_batcher_fill(batcher, corpus, tok, drawn, n, loss, masking, &batch);
  *
  * Samples keep the order of the file (or of the generator), train first, then test; a sample is its
  * 32-bit index. Every train sample lies in exactly one of public part and devices. The split is a

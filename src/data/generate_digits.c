@@ -96,16 +96,29 @@ static double distance(const segment *s, double x, double y) {
   return sqrt(ex * ex + ey * ey);
 }
 
-static void ink(const drawing *d, double radius, double pressure, fc_rng *rng, uint8_t *pixels) {
-  for (int i = 0; i < SIDE * SIDE; i++) {
-    double nearest = SIDE, noise = fc_rng_normal(rng);
-    for (int k = 0; k < d->n; k++) {
-      double away = distance(&d->item[k], i % SIDE + 0.5, i / SIDE + 0.5);
-      if (away < nearest) nearest = away;
+/* nearest (SIDE, SIDE) <- the smaller of itself and the distance to the segment, for the pixels
+ * that lie within `reach` of it. */
+static void come_near(const segment *s, double reach, double *nearest) {
+  int left = (int)fmax(0.0, fmin(s->x0, s->x1) - reach);
+  int top = (int)fmax(0.0, fmin(s->y0, s->y1) - reach);
+  int right = (int)fmin(SIDE - 1.0, fmax(s->x0, s->x1) + reach);
+  int bottom = (int)fmin(SIDE - 1.0, fmax(s->y0, s->y1) + reach);
+  for (int y = top; y <= bottom; y++) {
+    for (int x = left; x <= right; x++) {
+      double away = distance(s, x + 0.5, y + 0.5);
+      if (away < nearest[y * SIDE + x]) nearest[y * SIDE + x] = away;
     }
-    double cover = radius + 0.5 - nearest; /* a soft edge one pixel wide */
+  }
+}
+
+static void ink(const drawing *d, double radius, double pressure, fc_rng *rng, uint8_t *pixels) {
+  double nearest[SIDE * SIDE];
+  for (int i = 0; i < SIDE * SIDE; i++) nearest[i] = SIDE;
+  for (int k = 0; k < d->n; k++) come_near(&d->item[k], radius + 1.0, nearest);
+  for (int i = 0; i < SIDE * SIDE; i++) {
+    double cover = radius + 0.5 - nearest[i]; /* a soft edge one pixel wide */
     cover = cover < 0.0 ? 0.0 : cover > 1.0 ? 1.0 : cover;
-    double value = pressure * cover + 14.0 * noise;
+    double value = pressure * cover + 14.0 * fc_rng_normal(rng);
     pixels[i] = (uint8_t)(value < 0.0 ? 0.0 : value > 255.0 ? 255.0 : value);
   }
 }

@@ -3,8 +3,8 @@
  * Somebody has a number of things; one to three events change it (buy, lose, double, share out);
  * the question asks for the number, for a total with somebody else's, or for what they sell for.
  * The answer works it out one line an event, with the calculation in <<...>> as GSM8K writes it,
- * and ends in `#### n`. Numbers stay below 1000, so that a small model can learn the form at once
- * and the sums with training. */
+ * and ends in `#### n`. Numbers stay below 2000, most are below 200, so that a small model can
+ * learn the form at once and the sums with training. */
 #include "generate.h"
 
 static const char *const names[] = {"Ann",  "Ben",   "Carla", "David", "Emma",  "Felix",
@@ -38,7 +38,7 @@ static void gain(problem *q, fc_rng *rng) {
 }
 
 static void lose(problem *q, fc_rng *rng) {
-  int less = fc_pick_int(rng, 1, q->count - 1);
+  int less = fc_pick_int(rng, 1, q->count - 2);
   if (fc_chance(rng, 0.5))
     fc_say(&q->question, " %s gives %d of them to %s.", q->name, less, q->friend_name);
   else
@@ -75,9 +75,9 @@ static void share(problem *q, fc_rng *rng) {
 
 static void event(problem *q, fc_rng *rng) {
   uint64_t what = fc_rng_below(rng, 6);
-  if (what < 2 || q->count < 3)
+  if (what < 2 || q->count < 4)
     gain(q, rng);
-  else if (what < 4 || q->count > 150)
+  else if (what < 4 || q->count > 100)
     lose(q, rng);
   else if (what == 4)
     multiply(q, rng);

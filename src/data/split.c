@@ -5,7 +5,7 @@
  *   sizes      the same with Dirichlet(size_alpha) pieces
  *   dirichlet  equal sizes; device k has a mix of classes q_k ~ Dirichlet(alpha C p), p the shares
  *              of the C classes among all (balanced classes: every parameter is alpha), and draws
- *              by it without putting back [Hsu19]; a class that is used up drops out of the mix.
+ *              by it without putting back [Hsu19], a class that runs short the less.
  *              The devices draw in random order, so leftovers fall on no device in particular.
  *   both       the same with Dirichlet(size_alpha) sizes
  *   shards     sorted by class, cut into shards_per_device shards a device, dealt at random
@@ -86,34 +86,38 @@ static void draw_mix(fc_rng *rng, double alpha, int classes, const double *share
   for (int c = 0; c < classes; c++) q[c] /= sum;
 }
 
-/* A class by the mix q among those with samples left. If the mix has run dry, by what is left. */
-static int draw_class(fc_rng *rng, int classes, const double *q, const size_t *next,
-                      const size_t *first) {
-  double total = 0.0, left = 0.0;
-  for (int c = 0; c < classes; c++) {
-    if (next[c] == first[c + 1]) continue;
-    total += q[c];
-    left += (double)(first[c + 1] - next[c]);
-  }
-  bool dry = !(total > 1e-12);
-  double u = fc_rng_uniform(rng) * (dry ? left : total);
-  int chosen = -1;
-  for (int c = 0; c < classes && (chosen < 0 || u >= 0.0); c++) {
-    if (next[c] == first[c + 1]) continue;
-    double weight = dry ? (double)(first[c + 1] - next[c]) : q[c];
-    if (weight <= 0.0) continue;
-    chosen = c;
-    u -= weight;
-  }
-  assert(chosen >= 0);
-  return chosen;
-}
-
 typedef struct {
   size_t *first, *next; /* (classes + 1) where the classes begin in rest; the next one to deal */
   double *share, *mix;  /* (classes) */
   uint32_t *visit;      /* (devices) */
 } mixer;
+
+/* How much class c is wanted. A class of which less is left than its share of all is drawn less:
+ * so none is used up long before the others, and the last devices are not left with odd mixes. */
+static double weight(const mixer *m, int c, bool dry) {
+  double left = (double)(m->first[c + 1] - m->next[c]);
+  if (left <= 0.0) return 0.0;
+  return dry ? left : m->mix[c] * left / m->share[c];
+}
+
+/* A class by the device's mix; if none of its classes has samples left, by what is left. */
+static int draw_class(fc_rng *rng, int classes, const mixer *m) {
+  double total = 0.0;
+  for (int c = 0; c < classes; c++) total += weight(m, c, false);
+  bool dry = !(total > 1e-12);
+  if (dry)
+    for (int c = 0; c < classes; c++) total += weight(m, c, true);
+  double u = fc_rng_uniform(rng) * total;
+  int chosen = -1;
+  for (int c = 0; c < classes && (chosen < 0 || u >= 0.0); c++) {
+    double w = weight(m, c, dry);
+    if (w <= 0.0) continue;
+    chosen = c;
+    u -= w;
+  }
+  assert(chosen >= 0);
+  return chosen;
+}
 
 static fc_err deal_by_mix(deal *d, mixer *m) {
   int classes = d->in->classes;
@@ -130,7 +134,7 @@ static fc_err deal_by_mix(deal *d, mixer *m) {
     fc_rng rng = stream(d, FC_SPLIT_MIX, k);
     draw_mix(&rng, d->s->alpha, classes, m->share, m->mix);
     for (uint64_t j = 0; j < d->size[k]; j++) {
-      int c = draw_class(&rng, classes, m->mix, m->next, m->first);
+      int c = draw_class(&rng, classes, m);
       d->owner[d->rest[m->next[c]++]] = k;
     }
   }
