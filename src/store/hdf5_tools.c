@@ -8,17 +8,24 @@ void fc_hdf5_quiet(void) {
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
-static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *text) {
-  if (n == 0 && error->desc) snprintf(text, 256, "%s", error->desc);
+static _Thread_local char kept[256], told[256];
+
+static herr_t keep_innermost(unsigned n, const H5E_error2_t *error, void *unused) {
+  (void)unused;
+  if (n == 0 && error->desc) snprintf(kept, sizeof kept, "%s", error->desc);
   return 0;
 }
 
+bool fc_hdf5_ok(int64_t status) {
+  if (status >= 0) return true;
+  if (!kept[0]) H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, NULL);
+  return false;
+}
+
 const char *fc_hdf5_reason(void) {
-  static _Thread_local char text[256];
-  text[0] = '\0';
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, text);
-  H5Eclear2(H5E_DEFAULT);
-  return text;
+  memcpy(told, kept, sizeof told);
+  kept[0] = '\0';
+  return told;
 }
 
 bool fc_hdf5_exists(hid_t file, const char *path) {

@@ -14,8 +14,11 @@ enum { FC_HDF5_FORMAT_VERSION = 1 };
 
 /* Stops HDF5 from printing its error stack: failures go into our message instead. */
 void fc_hdf5_quiet(void);
-/* The innermost text of HDF5's error stack, which is emptied; "" if there is none. Borrowed until
- * the next call. */
+/* True if an HDF5 call went well (status not negative). Otherwise keeps the innermost text of the
+ * error stack, which the next HDF5 call would empty. Wrap each call whose failure matters. */
+bool fc_hdf5_ok(int64_t status);
+/* The text of the first failure since the last call of this function; "" if there was none.
+ * Borrowed until the next call. */
 const char *fc_hdf5_reason(void);
 
 /* Every link of the path exists ("/" always does). */

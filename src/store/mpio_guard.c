@@ -17,43 +17,48 @@ const char *fc_mpio_reason(void) {
   return reason;
 }
 
-/* Notes the failure; errno of the system call below says more than MPI's error class. */
+enum { SHORT_WRITE = MPI_ERR_LASTCODE }; /* above all of MPI's codes */
+
+/* Notes a failure; errno of the system call below says more than MPI's error class. */
 static int swallow(int code, int error_number) {
   if (code == MPI_SUCCESS) return code;
   int length = 0;
   failures++;
-  if (error_number)
+  if (code == SHORT_WRITE)
+    snprintf(reason, sizeof reason, "short write (full disk, quota or limit on file sizes)");
+  else if (error_number)
     snprintf(reason, sizeof reason, "%s", strerror(error_number));
   else if (PMPI_Error_string(code, reason, &length) != MPI_SUCCESS)
     snprintf(reason, sizeof reason, "MPI-IO error %d", code);
   return MPI_SUCCESS;
 }
 
-/* HDF5 compares what the status says with what it asked for. A short write is a failure too. */
-static int settle(int code, int error_number, int count, MPI_Datatype type, MPI_Status *status) {
-  int bytes = 0, size = 0;
-  PMPI_Type_size(type, &size);
-  if (code == MPI_SUCCESS && status != MPI_STATUS_IGNORE &&
-      PMPI_Get_elements(status, MPI_BYTE, &bytes) == MPI_SUCCESS && bytes >= 0 &&
-      (long long)bytes < (long long)count * size)
-    code = MPI_ERR_NO_SPACE;
-  if (code != MPI_SUCCESS && status != MPI_STATUS_IGNORE)
-    PMPI_Status_set_elements(status, type, count);
-  return swallow(code, error_number);
+/* A short write is a failure too, one that MPI-IO does not report. */
+static int check_length(MPI_Count bytes, const MPI_Status *status) {
+  MPI_Count written = 0;
+  if (PMPI_Get_elements_x(status, MPI_BYTE, &written) != MPI_SUCCESS) return MPI_ERR_IO;
+  return written == MPI_UNDEFINED || written == bytes ? MPI_SUCCESS : SHORT_WRITE;
 }
 
 int MPI_File_write_at(MPI_File fh, MPI_Offset offset, const void *buf, int count, MPI_Datatype type,
                       MPI_Status *status) {
+  MPI_Status own;
+  MPI_Count size = 0;
+  PMPI_Type_size_x(type, &size);
   errno = 0;
-  int code = PMPI_File_write_at(fh, offset, buf, count, type, status);
-  return settle(code, errno, count, type, status);
+  int code = PMPI_File_write_at(fh, offset, buf, count, type, &own), error_number = errno;
+  if (code == MPI_SUCCESS) code = check_length(count * size, &own);
+  /* HDF5 looks at the status, too */
+  if (code != MPI_SUCCESS) PMPI_Status_set_elements_x(&own, MPI_BYTE, count * size);
+  if (status != MPI_STATUS_IGNORE) *status = own;
+  return swallow(code, error_number);
 }
 
+/* Every rank by itself: in a collective write of Open MPI, too, the others would wait for the rank
+ * that failed. (The store gives each rank one contiguous piece a call, so nothing is lost.) */
 int MPI_File_write_at_all(MPI_File fh, MPI_Offset offset, const void *buf, int count,
                           MPI_Datatype type, MPI_Status *status) {
-  errno = 0;
-  int code = PMPI_File_write_at_all(fh, offset, buf, count, type, status);
-  return settle(code, errno, count, type, status);
+  return MPI_File_write_at(fh, offset, buf, count, type, status);
 }
 
 int MPI_File_set_size(MPI_File fh, MPI_Offset size) {

@@ -121,8 +121,8 @@ fc_err fc_store_get_number(const fc_store_reader *r, const char *group, const ch
   hid_t attribute;
   FC_TRY(open_attribute(r, group, name, &attribute));
   hid_t space = H5Aget_space(attribute); /* a longer one would run over *out */
-  bool ok =
-      H5Sget_simple_extent_npoints(space) == 1 && fc_hdf5_ok(H5Aread(attribute, H5T_NATIVE_DOUBLE, out));
+  bool ok = H5Sget_simple_extent_npoints(space) == 1 &&
+            fc_hdf5_ok(H5Aread(attribute, H5T_NATIVE_DOUBLE, out));
   H5Sclose(space);
   H5Aclose(attribute);
   FC_CHECK(ok, DATA, "%s: attribute %s of %s cannot be read as a number", r->path, name, group);
@@ -137,8 +137,8 @@ static fc_err open_dataset(const fc_store_reader *r, const char *path, hid_t *da
   *dataset = H5I_INVALID_HID;
   FC_CHECK(fc_hdf5_exists(r->file, path), DATA, "%s has no %s", r->path, path);
   *dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
-  FC_CHECK(fc_hdf5_ok(*dataset), DATA, "%s: %s is not a dataset or is damaged: HDF5: %s", r->path, path,
-           fc_hdf5_reason());
+  FC_CHECK(fc_hdf5_ok(*dataset), DATA, "%s: %s is not a dataset or is damaged: HDF5: %s", r->path,
+           path, fc_hdf5_reason());
   hid_t space = H5Dget_space(*dataset);
   int dims = H5Sget_simple_extent_ndims(space);
   *count = (int64_t)H5Sget_simple_extent_npoints(space);

@@ -15,7 +15,7 @@
 
 /* What a put may add to the file beside its data: object headers, chunk indices, heaps. */
 static const int64_t METADATA_BYTES = 16 * 1024;
-/* No single transfer above this: MPI-IO and HDF5 1.10 count in ints. A multiple of all chunks. */
+/* No single transfer above this: MPI-IO and HDF5 1.10 count in ints. */
 static const int64_t PIECE_ELEMENTS = (int64_t)1 << 26;
 
 /* ---- failures ---------------------------------------------------------------------------------
@@ -67,10 +67,11 @@ static fc_err create_hdf5(fc_store_file *f) {
   H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
   H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
   f->file = H5Fcreate(f->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  bool ok = fc_hdf5_ok(f->file);
   H5Pclose(access);
   f->collective = H5Pcreate(H5P_DATASET_XFER);
   H5Pset_dxpl_mpio(f->collective, H5FD_MPIO_COLLECTIVE);
-  return fc_store_hdf5_check(f, f->file >= 0, "file");
+  return fc_store_hdf5_check(f, ok, "file");
 }
 
 static fc_err begin(fc_store_file *f, const char *path) {
@@ -97,6 +98,7 @@ static void destroy(fc_store_file **f) {
 fc_err fc_store_write_begin(const fc_comm *comm, const char *path, fc_store_file **out) {
   *out = NULL;
   fc_hdf5_quiet();
+  fc_hdf5_reason(); /* forget older failures */
   fc_store_file *f = NULL;
   FC_TRY(fc_agree(comm, fc_alloc(1, sizeof *f, &f)));
   f->comm = comm;
@@ -125,8 +127,8 @@ static hid_t open_group(hid_t file, const char *path) {
 static bool write_attribute(hid_t object, const char *name, hid_t type, const void *value) {
   hid_t space = H5Screate(H5S_SCALAR);
   hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-  bool ok = attribute >= 0 && H5Awrite(attribute, type, value) >= 0;
-  if (attribute >= 0) ok = H5Aclose(attribute) >= 0 && ok;
+  bool ok = fc_hdf5_ok(attribute) && fc_hdf5_ok(H5Awrite(attribute, type, value));
+  if (attribute >= 0) ok = fc_hdf5_ok(H5Aclose(attribute)) && ok;
   H5Sclose(space);
   return ok;
 }
@@ -146,9 +148,9 @@ static void put_attribute(fc_store_file *f, const char *group, const char *name,
   int64_t bytes = text ? (int64_t)strlen(text) : 0;
   if (!fc_store_reserve(f, bytes)) return;
   hid_t object = open_group(f->file, group);
-  bool ok = object >= 0 && (text ? fc_store_write_text(object, name, text)
-                                 : write_attribute(object, name, H5T_NATIVE_DOUBLE, &value));
-  if (object >= 0) ok = H5Gclose(object) >= 0 && ok;
+  bool ok = fc_hdf5_ok(object) && (text ? fc_store_write_text(object, name, text)
+                                        : write_attribute(object, name, H5T_NATIVE_DOUBLE, &value));
+  if (object >= 0) ok = fc_hdf5_ok(H5Gclose(object)) && ok;
   f->used += bytes + METADATA_BYTES;
   fc_store_settle(f, fc_store_hdf5_check(f, ok, name));
 }
@@ -176,8 +178,8 @@ static hid_t create_dataset(const fc_store_file *f, const char *path, const char
   }
   hid_t space = H5Screate_simple(1, &(hsize_t){(hsize_t)total}, NULL);
   hid_t dataset = H5Dcreate2(f->file, path, type, space, links, layout, H5P_DEFAULT);
-  if (dataset >= 0 && !(fc_store_write_text(dataset, "unit", unit) &&
-                        fc_store_write_text(dataset, "description", description))) {
+  if (fc_hdf5_ok(dataset) && !(fc_store_write_text(dataset, "unit", unit) &&
+                               fc_store_write_text(dataset, "description", description))) {
     H5Dclose(dataset);
     dataset = H5I_INVALID_HID;
   }
@@ -210,26 +212,26 @@ static bool write_piece(const fc_store_file *f, hid_t dataset, hid_t type, const
     H5Sselect_none(in_file);
     H5Sselect_none(in_memory);
   }
-  bool ok = H5Dwrite(dataset, type, in_memory, in_file, f->collective, data) >= 0;
+  bool ok = fc_hdf5_ok(H5Dwrite(dataset, type, in_memory, in_file, f->collective, data));
   H5Sclose(in_memory);
   H5Sclose(in_file);
   return ok;
 }
 
 bool fc_store_write_dataset(fc_store_file *f, const char *path, hid_t dataset, hid_t type,
-                            const void *data, int64_t first, int64_t n) {
-  int64_t pieces = (n + PIECE_ELEMENTS - 1) / PIECE_ELEMENTS, most = 0;
+                            const void *data, int64_t first, int64_t n, int64_t piece) {
+  int64_t pieces = (n + piece - 1) / piece, most = 0;
   size_t size = H5Tget_size(type);
   bool ok = true;
   MPI_Allreduce(&pieces, &most, 1, MPI_INT64_T, MPI_MAX, f->comm->world);
   for (int64_t i = 0; i < most; i++) {
-    int64_t at = i * PIECE_ELEMENTS < n ? i * PIECE_ELEMENTS : n;
-    int64_t count = n - at < PIECE_ELEMENTS ? n - at : PIECE_ELEMENTS;
+    int64_t at = i * piece < n ? i * piece : n;
+    int64_t count = n - at < piece ? n - at : piece;
     ok = write_piece(f, dataset, type, (const char *)data + (size_t)at * size, first + at, count) &&
          ok;
   }
   f->used += (int64_t)H5Dget_storage_size(dataset) + METADATA_BYTES;
-  ok = H5Dclose(dataset) >= 0 && ok;
+  ok = fc_hdf5_ok(H5Dclose(dataset)) && ok;
   return fc_store_settle(f, fc_store_hdf5_check(f, ok, path));
 }
 
@@ -262,7 +264,7 @@ static void put_array(fc_store_file *f, const char *path, const char *unit, cons
   if (f->failure.err != FC_ERR_OK) return;
   if (!fc_store_settle(f, check_parts(f, path, first, n, total))) return;
   hid_t dataset = fc_store_create_dataset(f, path, unit, description, type, total, 0);
-  if (dataset >= 0) fc_store_write_dataset(f, path, dataset, type, x, first, n);
+  if (dataset >= 0) fc_store_write_dataset(f, path, dataset, type, x, first, n, PIECE_ELEMENTS);
 }
 
 void fc_store_put_f32(fc_store_file *f, const char *path, const char *unit, const char *description,
@@ -281,8 +283,10 @@ void fc_store_put_i64(fc_store_file *f, const char *path, const char *unit, cons
 fc_err fc_store_write_end(fc_store_file **file) {
   fc_store_file *f = *file;
   if (f->failure.err == FC_ERR_OK && fc_store_reserve(f, 0))
-    fc_store_settle(f, fc_store_hdf5_check(f, H5Fflush(f->file, H5F_SCOPE_GLOBAL) >= 0, "flush"));
-  bool ok = H5Fclose(f->file) >= 0; /* also after a failure: the guard keeps it from hanging */
+    fc_store_settle(
+        f, fc_store_hdf5_check(f, fc_hdf5_ok(H5Fflush(f->file, H5F_SCOPE_GLOBAL)), "flush"));
+  bool ok =
+      fc_hdf5_ok(H5Fclose(f->file)); /* also after a failure: the guard keeps it from hanging */
   fc_store_settle(f, fc_store_hdf5_check(f, ok, "close"));
   H5Pclose(f->collective);
   fc_err err = FC_ERR_OK;

@@ -34,9 +34,11 @@ bool fc_store_reserve(fc_store_file *f, int64_t bytes);
  * chunked in `chunk` elements and compressed. */
 hid_t fc_store_create_dataset(fc_store_file *f, const char *path, const char *unit,
                               const char *description, hid_t type, int64_t total, int64_t chunk);
-/* Collective, agreed. This rank's elements [first, first + n); closes the dataset. */
+/* Collective, agreed. This rank's elements [first, first + n), in transfers of `piece` elements;
+ * closes the dataset. Of a chunked dataset the parts are whole chunks and a piece is one chunk:
+ * what a rank writes at once is then contiguous in the file, as the guard needs it. */
 bool fc_store_write_dataset(fc_store_file *f, const char *path, hid_t dataset, hid_t type,
-                            const void *data, int64_t first, int64_t n);
+                            const void *data, int64_t first, int64_t n, int64_t piece);
 bool fc_store_write_text(hid_t object, const char *name, const char *text);
 
 #endif

@@ -76,7 +76,7 @@ static void check_table(const char *path, int64_t total) {
 
 static void rows_come_back_in_order(void **state) {
   (void)state;
-  const int64_t totals[] = {1, 3, 100, 8191, 8192, 8193, 50000};
+  const int64_t totals[] = {1, 3, 100, 32767, 32768, 32769, 300000};
   for (size_t i = 0; i < sizeof totals / sizeof totals[0]; i++) {
     write_table(scratch_path("rows.h5"), totals[i], -1);
     check_table(scratch_path("rows.h5"), totals[i]);
@@ -87,8 +87,8 @@ static void a_rank_without_rows_takes_part(void **state) {
   (void)state;
   if (comm->size == 1) skip();
   for (int empty = 0; empty < comm->size; empty++) {
-    write_table(scratch_path("some.h5"), 30000, empty);
-    check_table(scratch_path("some.h5"), 30000);
+    write_table(scratch_path("some.h5"), 100000, empty);
+    check_table(scratch_path("some.h5"), 100000);
   }
 }
 
