@@ -1,7 +1,7 @@
 """read_junit.py STEP FILE.xml - a ctest report as tally lines for tests/run.sh.
 
-A cmocka program holds several tests; each counts by itself. A program that prints no cmocka lines
-(or one run on several ranks, which prints them once a rank) counts as one test.
+A cmocka program holds several tests; each counts by itself, of a program on several ranks as rank 0
+tells it. A program that prints no cmocka lines counts as one test.
 """
 
 import re
@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 LINE = re.compile(r"^\[\s*(RUN|OK|FAILED|SKIPPED)\s*\] (?!\d+ test\(s\)|.* test\(s\))(\S+)\s*$")
+RANK = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>:")  # mpirun --tag-output
 STATE = {"OK": "passed", "FAILED": "failed", "SKIPPED": "skipped"}
 
 
@@ -16,6 +17,10 @@ def cmocka_results(output):
     """{test: (state, last line it printed)} of one program's output."""
     results, said = {}, ""
     for line in output.splitlines():
+        rank = RANK.match(line)
+        if rank and rank[1] != "0":
+            continue
+        line = line[rank.end() :] if rank else line
         match = LINE.match(line)
         if not match:
             said = line.strip() or said
@@ -36,11 +41,12 @@ def program_results(case):
             reason = case.find(tag).get("message")
     if reason.startswith("SKIP_RETURN_CODE"):  # ctest also says "skipped" of what was not built
         status = "skipped"
-    results = {} if name.startswith("mpi.") else cmocka_results(case.findtext("system-out") or "")
+    output = case.findtext("system-out") or ""
+    results = cmocka_results(output)
     entries = [(state, f"{name}:{test}", reason) for test, (state, reason) in results.items()]
     failed = any(state == "failed" for state, _, _ in entries)
     if status == "skipped":
-        entries = entries or [("skipped", name, "its data or a tool is absent")]
+        entries = entries or [("skipped", name, (output.strip().splitlines() or [reason])[-1])]
     elif status != "run" and not failed:
         # It failed outside its tests: a crash, a leak found at exit, a time limit, not built.
         entries.append(("failed", name, reason))

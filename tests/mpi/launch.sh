@@ -6,4 +6,7 @@ set -euo pipefail
 
 # More ranks than cores: a rank that waits must give its core away.
 export OMPI_MCA_mpi_yield_when_idle=1
-mpi_run "$@"
+ranks=$1
+shift
+# Lines that tell their rank: those of several ranks then never run into each other.
+mpi_run "$ranks" --tag-output "$@"
