@@ -28,12 +28,12 @@ fc_err fc_command_rerun(const fc_comm *comm, int argc, char **argv);
 
 /* On rank 0 only; elsewhere nothing. fc_app_print_init tells which rank this is. */
 void fc_app_print_init(int rank);
-void fc_say(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
-void fc_note(const char *format, ...) __attribute__((format(printf, 1, 2))); /* stderr */
+void fc_app_say(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
+void fc_app_note(const char *format, ...) __attribute__((format(printf, 1, 2))); /* stderr */
 /* "12.3 GB", "4.1 min": numbers for people. Buffers of 32 bytes. */
 enum { FC_HUMAN = 32 };
-char *fc_human(char *buffer, double value, const char *unit);
-char *fc_human_time(char *buffer, double seconds);
+char *fc_app_human(char *buffer, double value, const char *unit);
+char *fc_app_human_time(char *buffer, double seconds);
 
 /* ---- the command line of commands that work on a configuration (arguments.c) --------------------
  */

@@ -15,21 +15,22 @@
 
 static void show_estimate(const fc_estimate *e, int ranks, int threads) {
   char a[FC_HUMAN], b[FC_HUMAN];
-#define BYTES(buffer, field) fc_human(buffer, e->field, "B")
-  fc_say("\n# ---- what it needs (%d rank%s of %d thread%s on one node) ----\n", ranks,
-         ranks == 1 ? "" : "s", threads, threads == 1 ? "" : "s");
-  fc_say("# samples:    %lld on %u devices, %lld public, %lld test\n", (long long)e->samples_train,
-         e->devices, (long long)e->samples_public, (long long)e->samples_test);
-  fc_say("# weights:    %zu in the base, %zu trained\n", e->base_weights, e->trained_weights);
-  fc_say("# memory:     %s a node: %s a rank", BYTES(a, node_bytes), BYTES(b, rank_bytes));
-  fc_say(" and %s of base weights shared by all\n", BYTES(a, node_shared_bytes));
-  fc_say("#             of a rank's: %s a training thread, %s a participant of its rounds\n",
-         BYTES(a, thread_bytes), BYTES(b, participant_bytes));
-  fc_say("#             each further simulated device: %s\n", BYTES(a, idle_device_bytes));
-  fc_say("# one round:  %u participants, %s", e->participants,
-         fc_human(a, e->flop_per_round, "FLOP"));
-  fc_say(", up %s, down %s\n", fc_human(a, e->uplink_bits_per_round / 8, "B"),
-         fc_human(b, e->downlink_bits_per_round / 8, "B"));
+#define BYTES(buffer, field) fc_app_human(buffer, e->field, "B")
+  fc_app_say("\n# ---- what it needs (%d rank%s of %d thread%s on one node) ----\n", ranks,
+             ranks == 1 ? "" : "s", threads, threads == 1 ? "" : "s");
+  fc_app_say("# samples:    %lld on %u devices, %lld public, %lld test\n",
+             (long long)e->samples_train, e->devices, (long long)e->samples_public,
+             (long long)e->samples_test);
+  fc_app_say("# weights:    %zu in the base, %zu trained\n", e->base_weights, e->trained_weights);
+  fc_app_say("# memory:     %s a node: %s a rank", BYTES(a, node_bytes), BYTES(b, rank_bytes));
+  fc_app_say(" and %s of base weights shared by all\n", BYTES(a, node_shared_bytes));
+  fc_app_say("#             of a rank's: %s a training thread, %s a participant of its rounds\n",
+             BYTES(a, thread_bytes), BYTES(b, participant_bytes));
+  fc_app_say("#             each further simulated device: %s\n", BYTES(a, idle_device_bytes));
+  fc_app_say("# one round:  %u participants, %s", e->participants,
+             fc_app_human(a, e->flop_per_round, "FLOP"));
+  fc_app_say(", up %s, down %s\n", fc_app_human(a, e->uplink_bits_per_round / 8, "B"),
+             fc_app_human(b, e->downlink_bits_per_round / 8, "B"));
 #undef BYTES
 }
 
@@ -48,7 +49,7 @@ static fc_err show_estimate_json(const fc_estimate *e) {
   char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
   json_decref(o);
   FC_CHECK(text, NOMEM, "check: out of memory");
-  fc_say("%s\n", text);
+  fc_app_say("%s\n", text);
   free(text); /* jansson's own allocation */
   return FC_ERR_OK;
 }
@@ -68,7 +69,7 @@ static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) 
     err = show_estimate_json(&estimate);
   } else if (err == FC_ERR_OK) {
     FC_TRY_GOTO(err, fc_config_dump(cfg, &text), done);
-    fc_say("%s", text);
+    fc_app_say("%s", text);
     show_estimate(&estimate, ranks, threads);
   }
 done:
@@ -108,7 +109,7 @@ fc_err fc_command_options(const fc_comm *comm, int argc, char **argv) {
   const fc_option_table *tables = fc_federation_tables(&n);
   char *text = NULL;
   FC_TRY(fc_config_reference(tables, n, format, &text));
-  fc_say("%s", text);
+  fc_app_say("%s", text);
   fc_free(text);
   return FC_ERR_OK;
 }
@@ -128,7 +129,7 @@ static fc_err list_experiments(void) {
     struct dirent **entry = NULL;
     int n = scandir(folders[f], &entry, is_experiment, alphasort);
     for (int i = 0; i < n; i++) {
-      fc_say("%s/%s\n", folders[f], entry[i]->d_name);
+      fc_app_say("%s/%s\n", folders[f], entry[i]->d_name);
       free(entry[i]);
     }
     free(entry);
@@ -155,7 +156,7 @@ fc_err fc_command_list(const fc_comm *comm, int argc, char **argv) {
   for (size_t l = 0; l < LISTS; l++) {
     if (strcmp(argv[1], lists[l].what) != 0) continue;
     for (size_t i = 0; lists[l].name(i); i++)
-      fc_say("%-22s %s\n", lists[l].name(i), lists[l].meaning(i));
+      fc_app_say("%-22s %s\n", lists[l].name(i), lists[l].meaning(i));
     return FC_ERR_OK;
   }
   return fc_fail(FC_ERR_USAGE, "list %s: allowed are methods, models, datasets, experiments",

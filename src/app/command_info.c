@@ -81,14 +81,14 @@ static fc_err figures(const fc_store_reader *r, const char *const *names, size_t
 static void show_object(const char *title, const json_t *object) {
   const char *key = NULL;
   json_t *value = NULL;
-  fc_say("%s\n", title);
+  fc_app_say("%s\n", title);
   json_object_foreach((json_t *)(uintptr_t)object, key, value) {
     if (json_is_string(value))
-      fc_say("  %-18s %s\n", key, json_string_value(value));
+      fc_app_say("  %-18s %s\n", key, json_string_value(value));
     else if (json_is_null(value))
-      fc_say("  %-18s -\n", key);
+      fc_app_say("  %-18s -\n", key);
     else
-      fc_say("  %-18s %.10g\n", key, json_number_value(value));
+      fc_app_say("  %-18s %.10g\n", key, json_number_value(value));
   }
 }
 
@@ -98,12 +98,12 @@ static void show_text(const json_t *info) {
   show_object("provenance", json_object_get(info, "provenance"));
   show_object("after the last round", json_object_get(info, "final"));
   show_object("totals", json_object_get(info, "total"));
-  fc_say("datasets\n");
+  fc_app_say("datasets\n");
   json_array_foreach(json_object_get(info, "datasets"), i, d) {
     const char *unit = json_string_value(json_object_get(d, "unit"));
-    fc_say("  %-44s %8lld %-7s %s\n", json_string_value(json_object_get(d, "path")),
-           (long long)json_integer_value(json_object_get(d, "count")), unit,
-           json_string_value(json_object_get(d, "description")));
+    fc_app_say("  %-44s %8lld %-7s %s\n", json_string_value(json_object_get(d, "path")),
+               (long long)json_integer_value(json_object_get(d, "count")), unit,
+               json_string_value(json_object_get(d, "description")));
   }
 }
 
@@ -130,7 +130,7 @@ static fc_err show(const fc_arguments *a) {
   FC_TRY(collect(a->file, &info));
   if (a->json) {
     char *text = json_dumps(info, JSON_INDENT(2));
-    fc_say("%s\n", text ? text : "");
+    fc_app_say("%s\n", text ? text : "");
     free(text); /* jansson's own allocation */
   } else {
     show_text(info);

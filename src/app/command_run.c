@@ -72,16 +72,16 @@ static fc_err check_existing(const fc_arguments *a, const char *output, bool *do
 
 static void show_summary(const fc_run_summary *s, const char *output, double wall_s) {
   char a[FC_HUMAN], b[FC_HUMAN], c[FC_HUMAN], d[FC_HUMAN], e[FC_HUMAN];
-  fc_say("\n%-22s %14s %14s\n", "", "before", "after");
-  fc_say("%-22s %14.4f %14.4f\n", "test loss (nat)", s->first.test_loss, s->last.test_loss);
-  fc_say("%-22s %13.2f%% %13.2f%%\n", "test accuracy", 100 * s->first.test_accuracy,
-         100 * s->last.test_accuracy);
-  fc_say("\n%lld rounds (ended by %s), simulated time %s, energy %s\n", (long long)s->last.round,
-         s->ended_by, fc_human_time(a, s->last.sim_time_s),
-         fc_human(b, s->last.total_energy_j, "J"));
-  fc_say("uplink %s, downlink %s, local work %s\n", fc_human(c, s->uplink_bits / 8, "B"),
-         fc_human(d, s->downlink_bits / 8, "B"), fc_human(e, s->flop, "FLOP"));
-  fc_say("took %s; result in %s\n", fc_human_time(a, wall_s), output);
+  fc_app_say("\n%-22s %14s %14s\n", "", "before", "after");
+  fc_app_say("%-22s %14.4f %14.4f\n", "test loss (nat)", s->first.test_loss, s->last.test_loss);
+  fc_app_say("%-22s %13.2f%% %13.2f%%\n", "test accuracy", 100 * s->first.test_accuracy,
+             100 * s->last.test_accuracy);
+  fc_app_say("\n%lld rounds (ended by %s), simulated time %s, energy %s\n",
+             (long long)s->last.round, s->ended_by, fc_app_human_time(a, s->last.sim_time_s),
+             fc_app_human(b, s->last.total_energy_j, "J"));
+  fc_app_say("uplink %s, downlink %s, local work %s\n", fc_app_human(c, s->uplink_bits / 8, "B"),
+             fc_app_human(d, s->downlink_bits / 8, "B"), fc_app_human(e, s->flop, "FLOP"));
+  fc_app_say("took %s; result in %s\n", fc_app_human_time(a, wall_s), output);
 }
 
 static fc_err run_to(const fc_comm *comm, fc_config *cfg, fc_run_request *request, bool quiet,
@@ -117,7 +117,7 @@ static fc_err run(const fc_comm *comm, const fc_arguments *a, fc_config *cfg, in
   FC_TRY(fc_agree(comm, err));
   FC_TRY(fc_comm_broadcast(comm, &done, sizeof done, 0));
   if (done) {
-    fc_say("%s is finished: nothing to do\n", output);
+    fc_app_say("%s is finished: nothing to do\n", output);
     return FC_ERR_OK;
   }
   fc_run_summary summary;
@@ -154,7 +154,7 @@ fc_err fc_command_pretrain(const fc_comm *comm, int argc, char **argv) {
     err = fc_fail(FC_ERR_USAGE, "%s: model.base = %s: only the embedded base is made by pretrain",
                   a.file, fc_config_string(cfg, "model.base"));
   if (err == FC_ERR_OK) err = fc_federation_pretrain(comm, cfg, a.again, &folder);
-  if (err == FC_ERR_OK) fc_say("%s\n", folder);
+  if (err == FC_ERR_OK) fc_app_say("%s\n", folder);
   fc_free(folder);
   fc_config_destroy(&cfg);
   return err;
@@ -204,7 +204,7 @@ static void compare_one(void *arg, const char *path, const char *unit, const cha
   c->datasets++;
   if (differs < 0) return;
   c->differing++;
-  fc_say("%s differs from element %lld on\n", path, (long long)differs);
+  fc_app_say("%s differs from element %lld on\n", path, (long long)differs);
 }
 
 static fc_err compare(const char *then, const char *now) {
@@ -219,7 +219,7 @@ static fc_err compare(const char *then, const char *now) {
                   "%s does not agree: %lld of %lld datasets differ; the new run is %s", then,
                   (long long)c.differing, (long long)c.datasets, now);
   if (err == FC_ERR_OK) {
-    fc_say("%s agrees: all %lld datasets are the same\n", then, (long long)c.datasets);
+    fc_app_say("%s agrees: all %lld datasets are the same\n", then, (long long)c.datasets);
     unlink(now);
   }
   fc_store_close(&a);

@@ -32,14 +32,16 @@ static const char *command_name(size_t i) {
 }
 
 static void help(void) {
-  fc_say("fedcell %s: federated fine-tuning of language models over simulated wireless cells\n\n"
-         "usage: mpirun -n RANKS fedcell COMMAND ...\n\n",
-         FEDCELL_BUILD_VERSION);
+  fc_app_say(
+      "fedcell %s: federated fine-tuning of language models over simulated wireless cells\n\n"
+      "usage: mpirun -n RANKS fedcell COMMAND ...\n\n",
+      FEDCELL_BUILD_VERSION);
   for (size_t i = 0; i < COMMANDS; i++)
-    fc_say("  fedcell %s %s\n      %s\n", commands[i].name, commands[i].arguments,
-           commands[i].meaning);
-  fc_say("\nExit codes: 0 done, 2 bad input, 75 stopped by a signal with a checkpoint (run again "
-         "with --resume), 1 other failures.\n");
+    fc_app_say("  fedcell %s %s\n      %s\n", commands[i].name, commands[i].arguments,
+               commands[i].meaning);
+  fc_app_say(
+      "\nExit codes: 0 done, 2 bad input, 75 stopped by a signal with a checkpoint (run again "
+      "with --resume), 1 other failures.\n");
 }
 
 static fc_err dispatch(const fc_comm *comm, int argc, char **argv) {
@@ -49,7 +51,7 @@ static fc_err dispatch(const fc_comm *comm, int argc, char **argv) {
     return FC_ERR_OK;
   }
   if (strcmp(argv[1], "--version") == 0) {
-    fc_say("fedcell %s (%s)\n", FEDCELL_BUILD_VERSION, FEDCELL_BUILD_COMMIT);
+    fc_app_say("fedcell %s (%s)\n", FEDCELL_BUILD_VERSION, FEDCELL_BUILD_COMMIT);
     return FC_ERR_OK;
   }
   for (size_t i = 0; i < COMMANDS; i++)
@@ -61,7 +63,7 @@ static fc_err dispatch(const fc_comm *comm, int argc, char **argv) {
 
 static void show_log(fc_log_level level, const char *message) {
   if (level == FC_LOG_DEBUG) return;
-  fc_note("%s%s\n", level == FC_LOG_WARNING ? "warning: " : "", message);
+  fc_app_note("%s%s\n", level == FC_LOG_WARNING ? "warning: " : "", message);
 }
 
 /* Open MPI binds each of one or two ranks to a single core: threads would share it unnoticed. */
@@ -70,9 +72,9 @@ static void warn_of_binding(void) {
   if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
   int cores = CPU_COUNT(&mask), threads = omp_get_max_threads();
   if (threads > cores)
-    fc_note("warning: %d threads a rank, but only %d core%s: give mpirun --bind-to none (or "
-            "--map-by slot:PE=%d), or set OMP_NUM_THREADS=%d\n",
-            threads, cores, cores == 1 ? "" : "s", threads, cores);
+    fc_app_note("warning: %d threads a rank, but only %d core%s: give mpirun --bind-to none (or "
+                "--map-by slot:PE=%d), or set OMP_NUM_THREADS=%d\n",
+                threads, cores, cores == 1 ? "" : "s", threads, cores);
 }
 
 /* FEDCELL_MEMORY_LIMIT, bytes a rank: beyond it an allocation fails in order, before a machine
@@ -101,7 +103,7 @@ int main(int argc, char **argv) {
     err = fc_agree(comm, limit_memory());
     if (err == FC_ERR_OK) err = fc_agree(comm, dispatch(comm, argc, argv));
   }
-  if (err != FC_ERR_OK) fc_note("fedcell: %s\n", fc_err_message());
+  if (err != FC_ERR_OK) fc_app_note("fedcell: %s\n", fc_err_message());
   fc_comm_destroy(&comm);
   MPI_Finalize();
   return fc_err_exit_code(err);

@@ -15,21 +15,21 @@ static void print(FILE *to, const char *format, va_list args) {
   fflush(to);
 }
 
-void fc_say(const char *format, ...) {
+void fc_app_say(const char *format, ...) {
   va_list args;
   va_start(args, format);
   print(stdout, format, args);
   va_end(args);
 }
 
-void fc_note(const char *format, ...) {
+void fc_app_note(const char *format, ...) {
   va_list args;
   va_start(args, format);
   print(stderr, format, args);
   va_end(args);
 }
 
-char *fc_human(char *buffer, double value, const char *unit) {
+char *fc_app_human(char *buffer, double value, const char *unit) {
   static const char *const prefix[] = {"", "k", "M", "G", "T", "P", "E"};
   size_t p = 0;
   double x = value;
@@ -43,7 +43,7 @@ char *fc_human(char *buffer, double value, const char *unit) {
   return buffer;
 }
 
-char *fc_human_time(char *buffer, double seconds) {
+char *fc_app_human_time(char *buffer, double seconds) {
   if (seconds < 60)
     snprintf(buffer, FC_HUMAN, "%.1f s", seconds);
   else if (seconds < 3600)

@@ -15,16 +15,16 @@ static void time_left(const fc_progress *p, const fc_round_report *r, double now
   if (done <= 0)
     snprintf(out, FC_HUMAN, "?");
   else
-    fc_human_time(out, (now - p->start_s) / (double)done * (double)(r->rounds - r->round));
+    fc_app_human_time(out, (now - p->start_s) / (double)done * (double)(r->rounds - r->round));
 }
 
 static void one_line(const fc_progress *p, const fc_round_report *r, double now, char *line,
                      size_t size) {
   char sim[FC_HUMAN], energy[FC_HUMAN], rate[FC_HUMAN], left[FC_HUMAN];
   time_left(p, r, now, left);
-  fc_human_time(sim, r->sim_time_s);
-  fc_human(energy, r->total_energy_j, "J");
-  fc_human(rate, r->wall_time_s > 0 ? r->tokens / r->wall_time_s : 0.0, "tokens/s");
+  fc_app_human_time(sim, r->sim_time_s);
+  fc_app_human(energy, r->total_energy_j, "J");
+  fc_app_human(rate, r->wall_time_s > 0 ? r->tokens / r->wall_time_s : 0.0, "tokens/s");
   int n = snprintf(line, size, "round %lld/%lld", (long long)r->round, (long long)r->rounds);
   if (r->round > 0) n += snprintf(line + n, size - (size_t)n, "  train %.4f", r->train_loss);
   if (!isnan(r->test_loss))
@@ -47,9 +47,9 @@ void fc_progress_round(void *progress, const fc_round_report *r) {
   p->told_s = now;
   char line[512];
   one_line(p, r, now, line, sizeof line);
-  fc_note(p->live ? "\r\033[K%s" : "%s\n", line);
+  fc_app_note(p->live ? "\r\033[K%s" : "%s\n", line);
 }
 
 void fc_progress_end(fc_progress *p) {
-  if (p->live && !p->quiet && p->begun) fc_note("\n");
+  if (p->live && !p->quiet && p->begun) fc_app_note("\n");
 }

@@ -59,7 +59,8 @@ fc_err fc_federation_create(const fc_comm *comm, fc_config *cfg, fc_federation *
   fed->set = fc_federation_settings_read(cfg);
   fed->method = fc_method_find(fed->set.method);
   fc_err err = fc_cell_create(cfg, fed->seed, &fed->cell);
-  if (err == FC_ERR_OK) err = fc_config_finish(cfg);
+  /* faults that only several options together show are told with file and line */
+  if (err == FC_ERR_OK || err == FC_ERR_USAGE) err = fc_config_finish(cfg);
   FC_TRY(fc_agree(comm, err));
   FC_TRY(fc_task_create(comm, cfg, &fed->task));
   FC_TRY(fc_agree(comm, local_setup(fed)));

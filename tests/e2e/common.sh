@@ -37,6 +37,8 @@ fedcell_on() {
   mpi_run "$ranks" "$FEDCELL" "$@"
 }
 
+export -f fedcell_on mpi_run cores allow_mpi_as_root
+
 # same_result A.h5 B.h5: every dataset equal, bit for bit, but for wall-clock times.
 same_result() {
   "$(fedcell_python)" tests/e2e/same_result.py "$1" "$2"
@@ -52,7 +54,8 @@ figure() {
 expect_failure() {
   local code=0 expected=$1 text=$2 out=$TEST_TMP/failure.txt
   shift 2
-  timeout 60 "$@" >"$out" 2>&1 || code=$?
+  # through bash, so that the functions above can be called too
+  timeout 120 bash -c '"$@"' expect_failure "$@" >"$out" 2>&1 || code=$?
   [[ $code -eq $expected ]] || fail "exit code $code, not $expected: $* ($(head -c 600 "$out"))"
   [[ $(grep -cF -- "$text" "$out") -eq 1 ]] ||
     fail "'$text' is not there exactly once after: $* ($(head -c 900 "$out"))"
