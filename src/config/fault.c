@@ -134,7 +134,6 @@ fc_err fc_config_finish(fc_config *cfg) {
   telling m = {.used = 0};
   for (size_t i = 0; i < cfg->n_kept; i++) tell(&m, cfg->faults[i]);
   size_t n = cfg->n_faults;
-  m.is_full = m.is_full || cfg->n_kept < cfg->n_faults;
   n += tell_missing(cfg, &m);
   if (n == 0) return FC_ERR_OK;
   if (n > m.n_told) {

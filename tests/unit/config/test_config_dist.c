@@ -99,6 +99,8 @@ static void extreme_ends_stay_finite(void **state) {
     assert_true(isfinite(fc_dist_draw(&log_wide, &rng)));
   }
   assert_true(fc_dist_mean(&wide) == 0.0);
+  fc_dist narrow = dist(FC_DIST_LOG_UNIFORM, 1e6, 1e6 * (1.0 + 1e-9));
+  assert_true(fabs(fc_dist_mean(&narrow) - (1e6 + 0.5e-3)) <= 1e-8);
   assert_true(isfinite(fc_dist_mean(&log_wide)));
 }
 

@@ -203,6 +203,18 @@ static void texts_survive(void **state) {
   }
 }
 
+/* Other readers fold raw line separators, and take a mark for the start of a stream. */
+static void separators_are_escaped(void **state) {
+  (void)state;
+  fc_config *cfg = config_of("experiment: \"\\uFEFFa\\u2028b\\u2029\\N\\U0001F4E1\\u00E4\"", NULL);
+  char *text = dump_of(cfg);
+  static const char start[] =
+      "experiment: \"\\uFEFFa\\u2028b\\u2029\\x85\xF0\x9F\x93\xA1\xC3\xA4\"\n";
+  assert_memory_equal(text, start, strlen(start));
+  fc_free(text);
+  fc_config_destroy(&cfg);
+}
+
 static void random_numbers_survive(void **state) {
   (void)state;
   fc_rng rng = fc_rng_open(2, FC_RNG_TEST, 0, 0);
@@ -243,6 +255,7 @@ int main(void) {
       cmocka_unit_test(the_dump_of_the_defaults),
       cmocka_unit_test(every_type_survives),
       cmocka_unit_test(texts_survive),
+      cmocka_unit_test(separators_are_escaped),
       cmocka_unit_test(random_numbers_survive),
       cmocka_unit_test(a_required_option_without_value_is_a_comment),
   };

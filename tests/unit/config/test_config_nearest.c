@@ -37,6 +37,7 @@ static void the_name_that_was_meant(void **state) {
       {"local.learning_rate", "federation.local.learning_rate"},
       {"adaptr.alpha", "adapter.alpha"}, /* the nearer group of two */
       {"dat.alpha", "data.alpha"},
+      {"an_adapter_group.alpha", "adapter.alpha"},
       {"sed", "seed"},
       {"seed", "seed"},
       {"federation.colour", NULL},
