@@ -13,7 +13,8 @@ enum { ROW_BLOCK = 256, VOCABULARY_CHUNK = 4096 };
 
 /* What is known of a row's logits so far. */
 typedef struct {
-  float largest, sum, target_logit;
+  double sum; /* of exp(logit - largest) */
+  float largest, target_logit;
   int32_t best;
 } row_state;
 
@@ -37,14 +38,14 @@ static void row_take(row_state *r, const float *logits, int64_t v0, int64_t n, i
   if (target >= v0 && target < v0 + n) r->target_logit = logits[target - v0];
 }
 
-static double row_lse(const row_state *r) {
-  return log((double)r->sum) + r->largest;
+static float row_loss(const row_state *r) {
+  return (float)(log(r->sum) + ((double)r->largest - r->target_logit));
 }
 
 /* d (n) = scale (softmax - onehot) of logits [v0, v0 + n). */
-static void row_gradient(float *d, const float *logits, float lse, int64_t v0, int64_t n,
+static void row_gradient(float *d, const float *logits, const row_state *r, int64_t v0, int64_t n,
                          int32_t target, float scale) {
-  fc_k_row_exp(d, logits, lse, scale, n);
+  fc_k_row_exp(d, logits, r->largest, (float)(scale / r->sum), n);
   if (target >= v0 && target < v0 + n) d[target - v0] -= scale;
 }
 
@@ -55,12 +56,11 @@ void fc_k_xent(float *loss, int32_t *best, float *dlogits, const float *logits,
     row_state r = fresh_row;
     row_take(&r, row, 0, V, targets[n]);
     const bool counted = targets[n] != FC_TARGET_IGNORE;
-    const double lse = row_lse(&r);
-    loss[n] = counted ? (float)(lse - r.target_logit) : 0.0f;
+    loss[n] = counted ? row_loss(&r) : 0.0f;
     if (best) best[n] = r.best;
     if (!dlogits) continue;
     if (counted)
-      row_gradient(dlogits + n * V, row, (float)lse, 0, V, targets[n], scale);
+      row_gradient(dlogits + n * V, row, &r, 0, V, targets[n], scale);
     else
       memset(dlogits + n * V, 0, (size_t)V * sizeof *dlogits);
   }
@@ -82,7 +82,6 @@ typedef struct {
   int64_t at[ROW_BLOCK]; /* where the row stands in x */
   int32_t target[ROW_BLOCK];
   row_state state[ROW_BLOCK];
-  float lse[ROW_BLOCK];
   float *x, *dx, *logits; /* (rows,C), (rows,C), (rows,chunk) */
 } row_block;
 
@@ -116,7 +115,7 @@ static void block_backward(row_block *b, const head_task *t) {
     if (t->V > t->chunk) block_logits(b, t, v0, n); /* else they still stand there */
     for (int64_t i = 0; i < b->rows; i++) {
       float *row = b->logits + i * n;
-      row_gradient(row, row, b->lse[i], v0, n, b->target[i], t->scale);
+      row_gradient(row, row, &b->state[i], v0, n, b->target[i], t->scale);
     }
     const float *W = t->W + (int64_t)v0 * t->C;
     fc_k_linear_bwd_input(b->dx, t->C, b->logits, n, W, t->C, b->rows, t->C, n, v0 > 0);
@@ -162,9 +161,7 @@ void fc_k_lm_head(float *loss, int32_t *best, float *dx, float *dW, float *dbias
     if (b.rows == 0) break;
     block_forward(&b, &t);
     for (int64_t i = 0; i < b.rows; i++) {
-      const double lse = row_lse(&b.state[i]);
-      b.lse[i] = (float)lse;
-      loss[b.at[i]] = (float)(lse - b.state[i].target_logit);
+      loss[b.at[i]] = row_loss(&b.state[i]);
       if (best) best[b.at[i]] = b.state[i].best;
     }
     if (!dx) continue;

@@ -32,16 +32,18 @@ static double logit(const float *x, const float *W, const float *bias, int v, in
   return sum;
 }
 
-/* Gradient of one row: dx (C) or NULL is overwritten, dW and dbias are added to. */
+/* Gradient of one row: dx (C) is overwritten, dW and dbias are added to. */
 static void row_gradient(float *dx, float *dW, float *dbias, const float *x, const float *W,
                          const float *bias, double lse, int target, double scale, int C, int V) {
-  for (int v = 0; v < V; v++) {
-    const double d = scale * (exp(logit(x, W, bias, v, C) - lse) - (v == target));
-    for (int c = 0; c < C; c++) {
-      dx[c] += (float)(d * W[(int64_t)v * C + c]);
+  for (int c = 0; c < C; c++) {
+    double sum = 0.0;
+    for (int v = 0; v < V; v++) {
+      const double d = scale * (exp(logit(x, W, bias, v, C) - lse) - (v == target));
+      sum += d * W[(int64_t)v * C + c];
       if (dW) dW[(int64_t)v * C + c] += (float)(d * x[c]);
+      if (dbias && c == 0) dbias[v] += (float)d;
     }
-    if (dbias) dbias[v] += (float)d;
+    dx[c] = (float)sum;
   }
 }
 

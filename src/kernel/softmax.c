@@ -13,10 +13,17 @@ float fc_k_row_max(const float *x, int64_t n) {
 }
 
 FC_K_CLONES
-float fc_k_row_exp_sum(const float *x, float shift, int64_t n) {
+static float short_exp_sum(const float *x, float shift, int64_t n) {
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < n; i++) sum += fc_exp(x[i] - shift);
+  return sum;
+}
+
+double fc_k_row_exp_sum(const float *x, float shift, int64_t n) {
+  enum { BLOCK = 512 };
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i += BLOCK) sum += short_exp_sum(x + i, shift, fc_k_min(BLOCK, n - i));
   return sum;
 }
 

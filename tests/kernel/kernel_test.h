@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FC_TEST_ARRAYS = 64 };
+enum { FC_TEST_ARRAYS = 256 };
 static void *test_arrays[FC_TEST_ARRAYS];
 static int test_array_count;
 
@@ -76,7 +76,7 @@ static inline void check_close(const float *a, const float *b, int64_t n, double
     }
 }
 
-/* Largest difference relative to the largest |b|. NaN if any is NaN. */
+/* Equal bit by bit. */
 static inline void check_bits(const float *a, const float *b, int64_t n, const char *what,
                               const char *file, int line) {
   for (int64_t i = 0; i < n; i++)

@@ -57,6 +57,7 @@ static void rows_do_not_depend_on_their_number(void **state) {
   (void)state;
   for (int s = 0; s < LENGTH_OF(shapes); s++)
     for (int R = 1; R <= 64; R *= 4) {
+      if (shapes[s][0] > 512 && R != 16) continue; /* the large ones once */
       const problem p = new_problem(shapes[s][0], shapes[s][1], R);
       answer whole = new_answer(&p), part = new_answer(&p);
       compute(&p, &whole, 0, MOST_ROWS);
