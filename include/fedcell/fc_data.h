@@ -73,7 +73,8 @@ fc_sample fc_dataset_sample(const fc_dataset *ds, size_t index);
 /* ---- tokens of all samples --------------------------------------------------------------------
  */
 
-/* How a sample becomes one sequence. */
+/* How a sample becomes one sequence. Without a frame: a, a line end, b; for LM the tokeniser's eos
+ * follows where it has one. */
 typedef struct {
   bool frame; /* encoders: [cls] a [sep] (b [sep]); RoBERTa pairs have two seps */
   bool double_sep;
@@ -87,8 +88,8 @@ fc_err fc_corpus_create(const fc_dataset *ds, const fc_tokenizer *tok,
                         const fc_sequence_format *format, fc_corpus **out);
 void fc_corpus_destroy(fc_corpus **c);
 size_t fc_corpus_bytes(const fc_corpus *c);
-/* Tokens of a sample (borrowed), its length, where the second part (b, or the LM's answer) begins.
- */
+/* Tokens of a sample (borrowed), its length, where the second part (b, or the LM's answer) begins:
+ * its length if there is none. length and second may be NULL. */
 const int32_t *fc_corpus_tokens(const fc_corpus *c, size_t sample, int *length, int *second);
 int32_t fc_corpus_label(const fc_corpus *c, size_t sample);
 int fc_corpus_longest(const fc_corpus *c);
@@ -133,8 +134,9 @@ const uint32_t *fc_split_public(const fc_split *s, size_t *n);
 const uint32_t *fc_split_test(const fc_split *s, size_t *n);
 
 /* Which of a device's n samples form mini-batch number `iteration` of `round`: epochs over a
- * shuffled order, going round; out (batch) may hold fewer when n < batch. A function of (seed,
- * round, device, iteration). Returns how many. */
+ * shuffled order, a new one each epoch; every epoch has each sample once, so a batch that spans two
+ * epochs may hold a sample twice. With n < batch a batch is one epoch. A function of (seed, round,
+ * device, iteration), O(batch) work. Returns how many. */
 int fc_batch_draw(const uint32_t *samples, size_t n, int batch, uint64_t seed, uint64_t round,
                   uint64_t device, int64_t iteration, uint32_t *out);
 

@@ -158,7 +158,7 @@ static fc_err open_files(const fc_data_settings *s, const fc_dataset_kind *kind,
   fc_table_format format = kind->format;
   if (kind->by_user) FC_TRY(user_format(s, &format, &ds->task));
   FC_TRY(read_file(kind, &format, files->train, ds));
-  if (ds->task != FC_TASK_LM) fc_classes_settle(&ds->classes, &ds->rows);
+  fc_classes_settle(&ds->classes, &ds->rows);
   ds->train = ds->rows.n;
   if (files->test != NULL) {
     FC_TRY(read_file(kind, &format, files->test, ds));

@@ -195,7 +195,7 @@ fc_err fc_classes_find(fc_classes *classes, const char *file, size_t line, fc_te
 }
 
 void fc_classes_settle(fc_classes *classes, fc_rows *rows) {
-  if (classes->fixed) return;
+  if (classes->fixed || classes->n == 0) return; /* no classes: rows without labels */
   int32_t rank[FC_CLASSES_MAX]; /* by order of appearance: the place in the sorted list */
   for (size_t i = 0; i < classes->n; i++) {
     rank[classes->item[i].id] = (int32_t)i;
