@@ -4,9 +4,9 @@
  * tables to fc_config_create. Reading, validation, --set, sizes, the resolved dump, the reference
  * documentation and the nearest-name hint come from these tables alone.
  *
- *   fc_config_create(tables, n, &cfg);
- *   fc_config_load(cfg, "run.yaml", "laptop");         // collects faults, does not stop at the
- * first fc_config_set(cfg, "federation.rounds=20");        // --set, after the file and its size
+ *   FC_TRY(fc_config_create(tables, n, &cfg));
+ *   FC_TRY(fc_config_load(cfg, "run.yaml", "laptop")); // collects faults, the first is not the end
+ *   fc_config_set(cfg, "federation.rounds=20");        // --set, after the file and its size
  *   FC_TRY(fc_config_finish(cfg));                     // USAGE with all faults in the message
  *   double b = fc_config_real(cfg, "cell.bandwidth_hz");
  *

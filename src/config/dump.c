@@ -15,7 +15,8 @@
 static bool is_plain_text(const char *s) {
   static const char *const reserved[] = {"null", "true", "false", "yes", "no",
                                          "on",   "off",  "y",     "n"};
-  if (!isascii((unsigned char)*s) || !(isalpha((unsigned char)*s) || *s == '_' || *s == '/')) {
+  bool is_path = *s == '/' || strncmp(s, "./", 2) == 0 || strncmp(s, "../", 3) == 0;
+  if (!is_path && *s != '_' && !(isascii((unsigned char)*s) && isalpha((unsigned char)*s))) {
     return false;
   }
   for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {

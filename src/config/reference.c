@@ -15,19 +15,35 @@ static const char *default_text(const fc_option *o) {
   return o->type == FC_OPT_STRING ? "\"\"" : "[]";
 }
 
+/* Adds "int, 1 to 9", "real, 0 to 1 s", "choice, one of a, b". */
+static void add_allowed(fc_text *t, const fc_option *o, bool with_type) {
+  char allowed[ALLOWED_SIZE];
+  fc_value_allowed(o, allowed, sizeof allowed);
+  bool is_typed = with_type || !allowed[0];
+  bool is_unit_told = !o->unit[0] || allowed[0]; /* a range ends in its unit */
+  fc_text_add(t, "%s%s%s%s%s", is_typed ? fc_value_type_words(o->type)->name : "",
+              is_unit_told ? "" : " in ", is_unit_told ? "" : o->unit,
+              is_typed && allowed[0] ? ", " : "", allowed);
+}
+
+/* Wraps a text made aside. */
+static void wrap_aside(fc_text *t, size_t indent, const char *lead, fc_text *aside) {
+  if (aside->err != FC_ERR_OK) {
+    t->err = aside->err;
+  } else {
+    fc_text_wrap(t, indent, lead, WIDTH, aside->data);
+  }
+  fc_free(aside->data);
+}
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 static void text_option(fc_text *t, const fc_option *o) {
-  char allowed[ALLOWED_SIZE];
   fc_text about = {0};
-  fc_value_allowed(o, allowed, sizeof allowed);
   fc_text_add(t, "  %s%s%s\n", o->name, o->dflt ? " = " : "  (required)", default_text(o));
-  fc_text_add(&about, "%s%s%s%s%s", fc_value_type_words(o->type)->name, o->unit[0] ? " in " : "",
-              o->unit, allowed[0] ? ", " : "", allowed);
-  if (about.err == FC_ERR_OK) fc_text_wrap(t, 6, "", WIDTH, about.data);
+  add_allowed(&about, o, true);
+  wrap_aside(t, 6, "", &about);
   fc_text_wrap(t, 6, "", WIDTH, o->meaning);
-  if (about.err != FC_ERR_OK) t->err = about.err;
-  fc_free(about.data);
 }
 
 static void write_text(fc_text *t, const fc_config *cfg) {
@@ -108,17 +124,12 @@ static void yaml_heading(fc_text *t, const fc_slot *slot, size_t indent, void *c
 static void yaml_leaf(fc_text *t, const fc_slot *slot, size_t indent, const char *key,
                       void *context) {
   const fc_option *o = slot->option;
-  char allowed[ALLOWED_SIZE];
   fc_text about = {0};
   yaml_heading(t, slot, indent, context);
-  fc_value_allowed(o, allowed, sizeof allowed);
-  bool has_unit = o->unit[0] && !strstr(allowed, o->unit); /* a range names it already */
-  fc_text_add(&about, "%s (%s%s%s%s%s)", o->meaning, o->dflt ? "" : "required; ",
-              allowed[0] ? allowed : fc_value_type_words(o->type)->name, has_unit ? ", " : "",
-              has_unit ? o->unit : "", o->type == FC_OPT_DIST ? "; may vary over devices" : "");
-  if (about.err == FC_ERR_OK) fc_text_wrap(t, indent, "# ", WIDTH, about.data);
-  if (about.err != FC_ERR_OK) t->err = about.err;
-  fc_free(about.data);
+  fc_text_add(&about, "%s (%s", o->meaning, o->dflt ? "" : "required; ");
+  add_allowed(&about, o, false);
+  fc_text_add(&about, "%s)", o->type == FC_OPT_DIST ? "; may vary over devices" : "");
+  wrap_aside(t, indent, "# ", &about);
   fc_text_add(t, "%*s%s: ", (int)indent, "", key);
   if (!o->dflt) {
     yaml_example(t, o);

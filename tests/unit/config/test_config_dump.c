@@ -129,6 +129,11 @@ static void texts_survive(void **state) {
       " ",
       "a",
       "../shared/data/sst2",
+      "./a",
+      ".",
+      "..",
+      ".a",
+      "./5",
       "/abs/path-1.0_x+y",
       "true",
       "False",
@@ -215,6 +220,16 @@ static void separators_are_escaped(void **state) {
   fc_config_destroy(&cfg);
 }
 
+static void paths_need_no_quotes(void **state) {
+  (void)state;
+  fc_config *cfg = config_of("experiment: ../data/a-1.0", NULL);
+  char *text = dump_of(cfg);
+  static const char start[] = "experiment: ../data/a-1.0\n";
+  assert_memory_equal(text, start, strlen(start));
+  fc_free(text);
+  fc_config_destroy(&cfg);
+}
+
 static void random_numbers_survive(void **state) {
   (void)state;
   fc_rng rng = fc_rng_open(2, FC_RNG_TEST, 0, 0);
@@ -256,6 +271,7 @@ int main(void) {
       cmocka_unit_test(every_type_survives),
       cmocka_unit_test(texts_survive),
       cmocka_unit_test(separators_are_escaped),
+      cmocka_unit_test(paths_need_no_quotes),
       cmocka_unit_test(random_numbers_survive),
       cmocka_unit_test(a_required_option_without_value_is_a_comment),
   };

@@ -64,7 +64,8 @@ static void lines_of_each_form(void **state) {
   (void)state;
   char *text = reference("text", N_ALL_TABLES);
   assert_contains(text, "cell: radio and devices\n\n  cell.bandwidth_hz = 20e6\n"
-                        "      real in Hz, 1 to 1e12 Hz\n      Total bandwidth.\n");
+                        "      real, 1 to 1e12 Hz\n      Total bandwidth.\n");
+  assert_contains(text, "cell.noise_dbm_per_hz = -174\n      real in dBm/Hz\n");
   assert_contains(text, "  data.dataset  (required)\n      text\n      Which data.\n");
   fc_free(text);
   text = reference("md", N_ALL_TABLES);
@@ -79,7 +80,7 @@ static void lines_of_each_form(void **state) {
   fc_free(text);
   text = reference("yaml", N_ALL_TABLES);
   assert_contains(text, "cell:\n  # Total bandwidth. (1 to 1e12 Hz)\n  bandwidth_hz: 20e6\n");
-  assert_contains(text, "  # Noise. (real, dBm/Hz)\n  noise_dbm_per_hz: -174\n");
+  assert_contains(text, "  # Noise. (real in dBm/Hz)\n  noise_dbm_per_hz: -174\n");
   assert_contains(text, "  # Which data. (required; text)\n  dataset: change-me\n");
   fc_free(text);
 }
