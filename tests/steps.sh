@@ -75,24 +75,37 @@ step_clang_tidy() {
 
 # ---- building -----------------------------------------------------------------------------------
 
+# build FOLDER TARGETS...: goes on after an error, so that all of them are told at once.
+build() {
+  local folder=$1 keep_going=(-k)
+  shift
+  if [[ -f $folder/build.ninja ]]; then keep_going=(-k 0); fi
+  cmake --build "$folder" -j "$(cores)" --target "$@" -- "${keep_going[@]}"
+}
+
 step_build() {
   # -g: valgrind then names files and lines.
   configure "$release_build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS=-g -DFEDCELL_WERROR=ON
   # rooms_link: no room reaches what it may not use.
-  cmake --build "$release_build" -j "$(cores)" --target all rooms_link
+  build "$release_build" all rooms_link
   if selected build; then tell passed build; fi
 }
 
 # run_ctest STEP FOLDER CTEST-OPTIONS...: its tests into the tally, one by one.
 run_ctest() {
-  local name=$1 folder=$2 inner xml
+  local name=$1 folder=$2 inner xml tests
   shift 2
   inner=$(inner_filter "$name")
   xml=$PWD/$logs/$name-$(basename "$folder").xml
   # ctest's own exit code says less than its report; no report at all makes the next line fail.
-  ctest --test-dir "$folder" -j "$(cores)" -R "$inner" "$@" --output-on-failure \
+  ctest --test-dir "$folder" -j "$(cores)" -R "${inner:-.}" "$@" --output-on-failure \
     --output-junit "$xml" --test-output-size-passed 1000000 || true
-  python3 tests/read_junit.py "$name" "$xml" >>"$tally"
+  tests=$(python3 tests/read_junit.py "$name" "$xml")
+  if [[ -n $tests ]]; then
+    printf '%s\n' "$tests" >>"$tally"
+  elif [[ -z $inner ]]; then
+    tell failed "$name" "ctest knows no such tests"
+  fi
 }
 
 step_unit() { run_ctest unit "$release_build" -LE '^(kernel|mpi)$'; }
@@ -103,10 +116,11 @@ step_mpi() { run_ctest mpi "$release_build" -L '^mpi$'; }
 # its libraries are not ours (tests/lsan.supp).
 step_sanitized() {
   # With a filter, do not build for nothing.
-  [[ $(ctest --test-dir "$release_build" -N -R "$(inner_filter sanitized)") != *'Total Tests: 0'* ]] ||
-    return 0
+  local inner
+  inner=$(inner_filter sanitized)
+  [[ $(ctest --test-dir "$release_build" -N -R "${inner:-.}") != *'Total Tests: 0'* ]] || return 0
   configure "$asan_build" -DCMAKE_BUILD_TYPE=Debug -DFEDCELL_SANITIZE=address,undefined
-  cmake --build "$asan_build" -j "$(cores)"
+  build "$asan_build" all
   LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
     UBSAN_OPTIONS=print_stacktrace=1 run_ctest sanitized "$asan_build"
 }
@@ -123,7 +137,7 @@ step_fuzz() {
   done
   [[ $wanted == yes ]] || return 0
   CC=clang configure "$fuzz_build" -DCMAKE_BUILD_TYPE=Release -DFEDCELL_FUZZ=ON -DFEDCELL_TESTS=OFF
-  cmake --build "$fuzz_build" -j "$(cores)" --target fuzzers
+  build "$fuzz_build" fuzzers
   local program reader found
   for program in "$fuzz_build"/tests/fuzz_*; do
     [[ -f $program && -x $program ]] || continue
