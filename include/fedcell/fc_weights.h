@@ -2,8 +2,7 @@
  *
  *   fc_weights_read_shape(folder, labels, &shape);      // config.json
  *   fc_model_create(&shape, &model);
- *   fc_weights_share(comm, model, folder, seed, &shared);   // once per node, read-only, set in
- * model
+ *   fc_weights_share(comm, model, NULL, fill, arg, &shared);   // once per node, read-only
  *
  * A model folder is Hugging Face's: config.json, model.safetensors, tokeniser files. */
 #ifndef FC_WEIGHTS_H
@@ -14,7 +13,9 @@
 #include "fedcell/fc_model.h"
 
 /* Local. Fills the shape from config.json (gpt2, bert, roberta keys; "fedcell_pooling" of ours).
- * DATA names the key that is missing or out of range. `labels` overrides the head's classes. */
+ * DATA names the key that is missing, out of range or asks for what is not implemented. `labels`:
+ * classes of the head; 0 none, and an encoder brings the masked-LM head that its file has;
+ * negative: as config.json says. */
 fc_err fc_weights_read_shape(const char *folder, int labels, fc_model_shape *shape);
 /* Local. Reads all tensors into `weights` (blob of the model). Missing classification head tensors
  * are initialised from seed (logged); any other missing or misshapen tensor is SHAPE with its name,

@@ -1,0 +1,275 @@
+/* weights_config.c - config.json of Hugging Face model folders, to and from a model's shape.
+ *
+ * One table a family says which key holds what, and which keys change the computation in a way
+ * that only one value of is implemented here; reading and writing both follow it. */
+#include "weights.h"
+#include "publish.h"
+#include <jansson.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A size in the shape and its key. */
+typedef struct {
+  const char *key;
+  size_t offset; /* of an int in fc_model_shape */
+  bool required; /* else the family's default stands where the key is missing or null */
+} size_key;
+
+/* A key that must hold one of these values (JSON texts) where it is given; the first is written. */
+typedef struct {
+  const char *key;
+  const char *allowed[3];
+} fixed_key;
+
+typedef struct {
+  const char *name;                 /* model_type */
+  const char *class_name;           /* beginning of the names in "architectures" */
+  const char *base, *lm, *classify; /* "architectures" of what we write */
+  const char *norm_eps;
+  size_key sizes[8];
+  fixed_key fixed[8];
+} family;
+
+#define FIELD(name) offsetof(fc_model_shape, name)
+
+#define ENCODER_KEYS                                                                               \
+  {                                                                                                \
+    {"num_hidden_layers", FIELD(layers), true}, {"hidden_size", FIELD(width), true},               \
+        {"num_attention_heads", FIELD(heads), true}, {"intermediate_size", FIELD(ffn), true},      \
+        {"vocab_size", FIELD(vocab), true}, {"max_position_embeddings", FIELD(positions), true},   \
+        {"type_vocab_size", FIELD(types), false},                                                  \
+  }
+
+static const family FAMILIES[] = {
+    {.name = "gpt2",
+     .class_name = "GPT2",
+     .base = "GPT2LMHeadModel",
+     .lm = "GPT2LMHeadModel",
+     .classify = "GPT2ForSequenceClassification",
+     .norm_eps = "layer_norm_epsilon",
+     .sizes = {{"n_layer", FIELD(layers), true},
+               {"n_embd", FIELD(width), true},
+               {"n_head", FIELD(heads), true},
+               {"n_inner", FIELD(ffn), false},
+               {"vocab_size", FIELD(vocab), true},
+               {"n_positions", FIELD(positions), true}},
+     .fixed = {{"activation_function", {"\"gelu_new\"", "\"gelu_pytorch_tanh\""}},
+               {"scale_attn_weights", {"true"}},
+               {"scale_attn_by_inverse_layer_idx", {"false"}},
+               {"add_cross_attention", {"false"}},
+               {"tie_word_embeddings", {"true"}}}},
+    {.name = "bert",
+     .class_name = "Bert",
+     .base = "BertModel",
+     .lm = "BertForMaskedLM",
+     .classify = "BertForSequenceClassification",
+     .norm_eps = "layer_norm_eps",
+     .sizes = ENCODER_KEYS,
+     .fixed = {{"hidden_act", {"\"gelu\""}},
+               {"position_embedding_type", {"\"absolute\""}},
+               {"is_decoder", {"false"}},
+               {"add_cross_attention", {"false"}},
+               {"tie_word_embeddings", {"true"}}}},
+    {.name = "roberta",
+     .class_name = "Roberta",
+     .base = "RobertaModel",
+     .lm = "RobertaForMaskedLM",
+     .classify = "RobertaForSequenceClassification",
+     .norm_eps = "layer_norm_eps",
+     .sizes = ENCODER_KEYS,
+     /* positions count from pad_token_id + 1 */
+     .fixed = {{"hidden_act", {"\"gelu\""}},
+               {"position_embedding_type", {"\"absolute\""}},
+               {"is_decoder", {"false"}},
+               {"add_cross_attention", {"false"}},
+               {"tie_word_embeddings", {"true"}},
+               {"pad_token_id", {"1"}}}},
+};
+enum { N_FAMILIES = sizeof FAMILIES / sizeof FAMILIES[0] };
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+static const char *architecture(const json_t *config) {
+  const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+  return name ? name : "";
+}
+
+static fc_err find_family(const char *path, const json_t *config, const family **out) {
+  const char *type = json_string_value(json_object_get(config, "model_type"));
+  const char *class_name = architecture(config);
+  for (int i = 0; i < N_FAMILIES; i++) {
+    const family *f = &FAMILIES[i];
+    bool match =
+        type ? strcmp(type, f->name) == 0 : strstr(class_name, f->class_name) == class_name;
+    if (match) {
+      *out = f;
+      return FC_ERR_OK;
+    }
+  }
+  return fc_fail(FC_ERR_DATA,
+                 "%s: model_type %.40s is not supported; allowed are gpt2, bert, roberta", path,
+                 type          ? type
+                 : *class_name ? class_name
+                               : "(missing)");
+}
+
+static fc_err read_sizes(const char *path, const json_t *config, const family *f,
+                         fc_model_shape *shape) {
+  for (const size_key *k = f->sizes; k->key; k++) {
+    const json_t *value = json_object_get(config, k->key);
+    if (!value || json_is_null(value)) {
+      FC_CHECK(!k->required, DATA, "%s: %s is missing", path, k->key);
+      continue;
+    }
+    FC_CHECK(json_is_integer(value), DATA, "%s: %s is not a whole number", path, k->key);
+    json_int_t number = json_integer_value(value);
+    FC_CHECK(number >= 1 && number <= INT_MAX, DATA, "%s: %s is %lld, allowed is 1 to %d", path,
+             k->key, (long long)number, INT_MAX);
+    *(int *)((char *)shape + k->offset) = (int)number;
+  }
+  const json_t *eps = json_object_get(config, f->norm_eps);
+  if (!eps || json_is_null(eps)) return FC_ERR_OK;
+  FC_CHECK(json_is_number(eps) && json_number_value(eps) > 0.0 && json_number_value(eps) < 1.0,
+           DATA, "%s: %s is not a number between 0 and 1", path, f->norm_eps);
+  shape->norm_eps = (float)json_number_value(eps);
+  return FC_ERR_OK;
+}
+
+static fc_err check_fixed(const char *path, const json_t *config, const family *f) {
+  for (const fixed_key *k = f->fixed; k->key; k++) {
+    const json_t *value = json_object_get(config, k->key);
+    if (!value || json_is_null(value)) continue;
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    FC_CHECK(text, NOMEM, "%s: out of memory", path);
+    bool allowed = false;
+    for (int i = 0; i < 3 && k->allowed[i]; i++) allowed = allowed || !strcmp(text, k->allowed[i]);
+    fc_err err = FC_ERR_OK;
+    if (!allowed)
+      err = fc_fail(FC_ERR_DATA, "%s: %s is %.60s, implemented for %s is %s", path, k->key, text,
+                    f->name, k->allowed[0]);
+    free(text);
+    FC_TRY(err);
+  }
+  return FC_ERR_OK;
+}
+
+static fc_err read_pool(const char *path, const json_t *config, fc_model_shape *shape) {
+  const char *pool = json_string_value(json_object_get(config, "fedcell_pooling"));
+  shape->pool = pool && strcmp(pool, "mean") == 0 ? FC_POOL_MEAN : FC_POOL_FIRST;
+  FC_CHECK(!pool || shape->pool == FC_POOL_MEAN || strcmp(pool, "first") == 0, DATA,
+           "%s: fedcell_pooling is %.40s, allowed is first or mean", path, pool);
+  return FC_ERR_OK;
+}
+
+/* Without a classification head asked for, an encoder brings its masked-LM head if it has one. */
+static void read_heads(const json_t *config, int labels, fc_model_shape *shape) {
+  const char *name = architecture(config);
+  if (labels < 0) {
+    const json_t *names = json_object_get(config, "id2label");
+    labels = !strstr(name, "ForSequenceClassification") ? 0
+             : json_is_object(names)                    ? (int)json_object_size(names)
+                                                        : 2; /* Hugging Face's default */
+  }
+  shape->labels = labels;
+  shape->lm_head = labels == 0 && !fc_arch_is_causal(shape->arch) &&
+                   (strstr(name, "ForMaskedLM") || strstr(name, "ForPreTraining"));
+}
+
+static fc_err read_config(const char *path, const json_t *config, int labels,
+                          fc_model_shape *shape) {
+  const family *f = NULL;
+  FC_CHECK(json_is_object(config), DATA, "%s is not a JSON object", path);
+  FC_TRY(find_family(path, config, &f));
+  shape->arch = fc_arch_find(f->name);
+  FC_CHECK(shape->arch, DATA, "%s: this program was built without the family %s", path, f->name);
+  FC_TRY(read_sizes(path, config, f, shape));
+  FC_TRY(check_fixed(path, config, f));
+  FC_TRY(read_pool(path, config, shape));
+  read_heads(config, labels, shape);
+  return fc_model_shape_check(shape);
+}
+
+fc_err fc_weights_read_shape(const char *folder, int labels, fc_model_shape *shape) {
+  char path[4096];
+  json_error_t problem;
+  *shape = (fc_model_shape){0};
+  snprintf(path, sizeof path, "%s/config.json", folder);
+  json_t *config = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
+  if (!config && json_error_code(&problem) == json_error_cannot_open_file)
+    return fc_fail(FC_ERR_IO, "cannot read %s: is %s a model folder?", path, folder);
+  FC_CHECK(config, DATA, "%s:%d: %s", path, problem.line, problem.text);
+  fc_err err = read_config(path, config, labels, shape);
+  json_decref(config);
+  return err;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------
+ */
+
+static json_t *label_names(int labels, bool number_to_name) {
+  json_t *names = json_object();
+  for (int i = 0; i < labels; i++) {
+    char number[16], name[32];
+    snprintf(number, sizeof number, "%d", i);
+    snprintf(name, sizeof name, "LABEL_%d", i);
+    if (number_to_name)
+      json_object_set_new(names, number, json_string(name));
+    else
+      json_object_set_new(names, name, json_integer(i));
+  }
+  return names;
+}
+
+static json_t *make_config(const fc_model_shape *shape, const family *f) {
+  json_t *config = json_object();
+  char eps[32];
+  const char *name = shape->labels > 0 ? f->classify : shape->lm_head ? f->lm : f->base;
+  json_object_set_new(config, "architectures", json_pack("[s]", name));
+  json_object_set_new(config, "model_type", json_string(f->name));
+  for (const size_key *k = f->sizes; k->key; k++) {
+    int number = *(const int *)((const char *)shape + k->offset);
+    json_object_set_new(config, k->key, json_integer(number));
+  }
+  snprintf(eps, sizeof eps, "%.6g", (double)shape->norm_eps); /* 1e-05, not 9.99999974e-06 */
+  json_object_set_new(config, f->norm_eps, json_real(strtod(eps, NULL)));
+  for (const fixed_key *k = f->fixed; k->key; k++)
+    json_object_set_new(config, k->key, json_loads(k->allowed[0], JSON_DECODE_ANY, NULL));
+  if (shape->labels > 0) {
+    json_object_set_new(config, "id2label", label_names(shape->labels, true));
+    json_object_set_new(config, "label2id", label_names(shape->labels, false));
+  }
+  json_object_set_new(config, "torch_dtype", json_string("float32"));
+  json_object_set_new(config, "fedcell_pooling",
+                      json_string(shape->pool == FC_POOL_MEAN ? "mean" : "first"));
+  return config;
+}
+
+static fc_err write_text(const char *path, const char *text) {
+  fc_publish *file = NULL;
+  FC_TRY(fc_publish_open(path, &file));
+  fc_err err = fc_publish_write(file, text, strlen(text));
+  if (err == FC_ERR_OK) err = fc_publish_write(file, "\n", 1);
+  if (err == FC_ERR_OK) return fc_publish_commit(&file);
+  fc_publish_abandon(&file);
+  return err;
+}
+
+fc_err fc_weights_write_shape(const fc_model_shape *shape, const char *folder) {
+  const family *f = NULL;
+  char path[4096];
+  for (int i = 0; i < N_FAMILIES; i++)
+    if (fc_arch_find(FAMILIES[i].name) == shape->arch) f = &FAMILIES[i];
+  FC_CHECK(f, SHAPE, "cannot write a model of this family to %s", folder);
+  json_t *config = make_config(shape, f);
+  char *text = json_dumps(config, JSON_INDENT(2));
+  json_decref(config);
+  FC_CHECK(text, NOMEM, "config.json: out of memory");
+  snprintf(path, sizeof path, "%s/config.json", folder);
+  fc_err err = write_text(path, text);
+  free(text);
+  return err;
+}
