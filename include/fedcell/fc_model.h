@@ -2,7 +2,7 @@
  *
  * An fc_model is a shape, the table of its weight tensors (one f32 blob, offsets in it) and a
  * borrowed pointer to that blob, which all ranks of a node share read-only. What is trained is a
- * separate flat vector theta (fc_trainable.h). Usage:
+ * separate flat vector theta. Usage:
  *
  *   fc_model_create(&shape, &model);
  *   fc_model_set_weights(model, weights);               // borrowed, fc_model_weight_count() floats
@@ -41,7 +41,9 @@ const char *fc_arch_name(size_t i);              /* the i-th family; NULL past t
 const char *fc_arch_meaning(size_t i);
 bool fc_arch_is_causal(const fc_arch *arch);
 
-typedef enum { FC_POOL_FIRST, FC_POOL_MEAN } fc_pool; /* what the classification head sees */
+/* What the classification head sees: the sequence's first token (of a decoder the last one, as
+ * transformers does), or the mean of all. */
+typedef enum { FC_POOL_FIRST, FC_POOL_MEAN } fc_pool;
 
 typedef struct {
   const fc_arch *arch;
@@ -51,7 +53,8 @@ typedef struct {
   fc_pool pool;
   float norm_eps;
 } fc_model_shape;
-/* Fills what the family fixes (types, norm_eps) when it is 0 and checks the rest: SHAPE. */
+/* Fills what is 0 (types, norm_eps as the family has them, kv_heads = heads, ffn = 4 width) and
+ * checks the rest: SHAPE. */
 fc_err fc_model_shape_check(fc_model_shape *shape);
 
 typedef struct {
@@ -102,7 +105,9 @@ typedef struct {
 
 typedef struct fc_trainable fc_trainable;
 /* USAGE if a target or saved module matches nothing (with the names that exist), or rank is out of
- * range. */
+ * range. A name matches as in PEFT: it is the module's or ends it after a dot; for `saved` also any
+ * module around the tensor. A layer both adapted and saved is trained whole, without adapter. An
+ * empty spec is allowed: theta has no floats. */
 fc_err fc_trainable_create(const fc_model *model, const fc_trainable_spec *spec,
                            fc_trainable **out);
 void fc_trainable_destroy(fc_trainable **t);
@@ -138,7 +143,8 @@ typedef struct {
 
 typedef struct fc_work fc_work; /* activations and scratch of one thread, one slab */
 /* max_rows tokens, max_sequences sequences, none longer than max_length. training false: forward
- * only, far smaller. */
+ * only, far smaller. t may be NULL: the model as it is, theta is not looked at. Activations are
+ * kept only from the deepest trained block upwards. */
 fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_rows,
                       int max_sequences, int max_length, bool training, fc_work **out);
 void fc_work_destroy(fc_work **work);
@@ -151,7 +157,9 @@ size_t fc_work_bytes(const fc_model *model, const fc_trainable *t, int64_t max_r
 fc_err fc_model_loss(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                      fc_loss_result *result);
 /* Forward and backward: dtheta += d(mean loss over counted targets)/d theta. `dropout_rng` gives
- * the adapter dropout's masks; ignored when dropout is 0. */
+ * the adapter dropout's masks (each adapter draws its own from the stream's next word, so hand in
+ * another round, device or position at every step); ignored when dropout is 0. After a failure
+ * dtheta is undefined. A batch without any target changes nothing and is no failure. */
 fc_err fc_model_grad(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                      fc_rng dropout_rng, float *dtheta, fc_loss_result *result);
 /* Logits: (sequences, labels) for CLASSIFY, (N, vocab) else. For tests and generation. */

@@ -36,6 +36,9 @@ size_t fc_optimizer_state_count(const fc_optimizer_settings *s, size_t n);
 fc_optimizer fc_optimizer_bind(const fc_optimizer_settings *s, size_t n, float *state);
 /* One step. NUMERIC if the gradient's norm is not finite. */
 fc_err fc_optimizer_step(fc_optimizer *o, float *w, float *dw);
+/* Of the learning rate after `step` steps taken: step/warmup_steps while warming up (so the first
+ * step of a warm-up is 0), then the schedule down to 0 at total_steps, as transformers' schedules;
+ * no decay when total_steps is 0. */
 double fc_schedule_factor(const fc_optimizer_settings *s, int64_t step);
 
 #endif

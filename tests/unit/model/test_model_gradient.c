@@ -221,6 +221,44 @@ static void dropout_follows_its_stream(void **state) {
   close_setup(&s);
 }
 
+/* With one token, dA = (s B^T dy) x^T is zero exactly where the mask dropped x: a mask of 32 bits.
+ */
+static uint32_t mask_of(const fc_trainable_part *a, const float *gradient) {
+  uint32_t mask = 0;
+  for (int i = 0; i < 32; i++) mask |= (uint32_t)(gradient[a->offset + (size_t)i] != 0.0F) << i;
+  return mask;
+}
+
+static void every_adapter_has_its_own_mask(void **state) {
+  (void)state;
+  enum { ADAPTERS = 6 };
+  static const char *const targets[] = {"value", "attention.output.dense", "intermediate.dense"};
+  static const int64_t start[] = {0, 1};
+  fc_trainable_spec spec = {
+      .targets = targets, .n_targets = 3, .lora_rank = 2, .alpha = 4.0F, .dropout = 0.5F};
+  fc_model_shape shape = full_shape("bert");
+  shape.width = 32;
+  setup s = open_setup(&shape, &spec, true);
+  random_lora_b(s.trainable, s.theta);
+  float *gradient = new_floats(fc_trainable_count(s.trainable));
+  fc_batch b = ragged_batch();
+  b.sequences = 1;
+  b.start = start;
+  fc_loss_result r = {0};
+  OK(fc_model_grad(s.work, s.theta, &b, FC_LOSS_CLASSIFY, mask_stream(), gradient, &r));
+  size_t n = 0;
+  const fc_trainable_part *p = fc_trainable_parts(s.trainable, &n);
+  assert_int_equal(n, 2 * ADAPTERS);
+  uint32_t masks[ADAPTERS];
+  for (int i = 0; i < ADAPTERS; i++) {
+    masks[i] = mask_of(&p[2 * i], gradient);
+    assert_true(masks[i] != 0 && masks[i] != UINT32_MAX);
+    for (int k = 0; k < i; k++) assert_int_not_equal(masks[i], masks[k]);
+  }
+  fc_free(gradient);
+  close_setup(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(whole_model),
@@ -232,6 +270,7 @@ int main(void) {
       cmocka_unit_test(one_lm_module_at_a_time),
       cmocka_unit_test(gradients_accumulate),
       cmocka_unit_test(dropout_follows_its_stream),
+      cmocka_unit_test(every_adapter_has_its_own_mask),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,21 @@ static void a_block_number_is_not_a_prefix(void **state) {
   fc_model_destroy(&m);
 }
 
+static void part_of_a_name_is_no_match(void **state) {
+  (void)state;
+  static const char *const part[] = {"uery", ""};
+  fc_model *m = new_model("bert");
+  fc_trainable *t = NULL;
+  for (int i = 0; i < 2; i++) {
+    fc_trainable_spec adapter = {
+        .targets = part + i, .n_targets = 1, .lora_rank = 4, .alpha = 8.0F};
+    fc_trainable_spec whole = {.saved = part + i, .n_saved = 1};
+    assert_int_equal(fc_trainable_create(m, &adapter, &t), FC_ERR_USAGE);
+    assert_int_equal(fc_trainable_create(m, &whole, &t), FC_ERR_USAGE);
+  }
+  fc_model_destroy(&m);
+}
+
 static void a_layer_trained_whole_has_no_adapter(void **state) {
   (void)state;
   static const char *const targets[] = {"query"}, *const saved[] = {"encoder.layer.1"};
@@ -251,6 +266,7 @@ int main(void) {
       cmocka_unit_test(fused_c_attn_is_one_adapter),
       cmocka_unit_test(names_match_by_suffix_at_dots),
       cmocka_unit_test(a_block_number_is_not_a_prefix),
+      cmocka_unit_test(part_of_a_name_is_no_match),
       cmocka_unit_test(a_layer_trained_whole_has_no_adapter),
       cmocka_unit_test(nothing_trained_is_allowed),
       cmocka_unit_test(initial_values_are_pefts),
