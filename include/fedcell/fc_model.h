@@ -49,7 +49,7 @@ typedef struct {
   const fc_arch *arch;
   int layers, width, heads, kv_heads, ffn, vocab, positions, types;
   int labels;   /* classes of the classification head, 0: none */
-  bool lm_head; /* masked-LM head of encoders (decoders always have theirs, tied) */
+  bool lm_head; /* masked-LM head of encoders (decoders always have theirs, tied, either way) */
   fc_pool pool;
   float norm_eps;
 } fc_model_shape;

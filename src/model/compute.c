@@ -14,7 +14,7 @@ static fc_err check_kind(const fc_model_shape *s, fc_loss_kind kind) {
   const char *family = s->arch->name;
   FC_CHECK(kind != FC_LOSS_CAUSAL_LM || s->arch->causal, USAGE,
            "a causal-LM loss needs a decoder; %s is an encoder", family);
-  FC_CHECK(kind != FC_LOSS_MASKED_LM || s->lm_head, USAGE,
+  FC_CHECK(kind != FC_LOSS_MASKED_LM || (s->lm_head && !s->arch->causal), USAGE,
            "a masked-LM loss needs an encoder with its masked-LM head; this %s has none", family);
   FC_CHECK(kind != FC_LOSS_CLASSIFY || s->labels > 0, USAGE,
            "a classification loss needs a classification head; this %s has none", family);

@@ -46,7 +46,5 @@ fc_err fc_model_shape_check(fc_model_shape *s) {
   FC_TRY(check_range("pool", (int)s->pool, FC_POOL_FIRST, FC_POOL_MEAN));
   FC_CHECK(isfinite(s->norm_eps) && s->norm_eps > 0.0F, SHAPE,
            "model norm_eps is %g, allowed is above 0", (double)s->norm_eps);
-  FC_CHECK(!s->lm_head || !s->arch->causal, SHAPE,
-           "model lm_head is for encoders: %s has its tied head always", s->arch->name);
   return FC_ERR_OK;
 }

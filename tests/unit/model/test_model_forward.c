@@ -349,6 +349,11 @@ static void refuses_losses_the_model_cannot_have(void **state) {
         "a masked-LM loss needs an encoder with its masked-LM head; this bert has none");
   FAILS(loss_of(&d, &b, FC_LOSS_CLASSIFY), USAGE,
         "a classification loss needs a classification head; this gpt2 has none");
+  close_setup(&d);
+  decoder.lm_head = true; /* says nothing new of a decoder */
+  d = open_setup(&decoder, &nothing, false);
+  FAILS(loss_of(&d, &b, FC_LOSS_MASKED_LM), USAGE,
+        "a masked-LM loss needs an encoder with its masked-LM head; this gpt2 has none");
   fc_loss_result r = {0};
   FAILS(fc_model_grad(d.work, d.theta, &b, FC_LOSS_CAUSAL_LM, fc_rng_open(1, FC_RNG_DROPOUT, 0, 0),
                       NULL, &r),
