@@ -190,7 +190,8 @@ static fc_err read_config(const char *path, const json_t *config, int labels,
   FC_TRY(check_fixed(path, config, f));
   FC_TRY(read_pool(path, config, shape));
   read_heads(config, labels, shape);
-  return fc_model_shape_check(shape);
+  fc_err err = fc_model_shape_check(shape);
+  return err == FC_ERR_OK ? err : fc_fail(err, "%s: %s", path, fc_err_message());
 }
 
 fc_err fc_weights_read_shape(const char *folder, int labels, fc_model_shape *shape) {
@@ -200,7 +201,7 @@ fc_err fc_weights_read_shape(const char *folder, int labels, fc_model_shape *sha
   snprintf(path, sizeof path, "%s/config.json", folder);
   json_t *config = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
   if (!config && json_error_code(&problem) == json_error_cannot_open_file)
-    return fc_fail(FC_ERR_IO, "cannot read %s: is %s a model folder?", path, folder);
+    return fc_fail(FC_ERR_IO, "cannot read %s: is it a model folder?", path);
   FC_CHECK(config, DATA, "%s:%d: %s", path, problem.line, problem.text);
   fc_err err = read_config(path, config, labels, shape);
   json_decref(config);
