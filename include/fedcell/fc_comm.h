@@ -13,17 +13,20 @@
 
 #include "fedcell/fc_err.h"
 #include <mpi.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef struct {
   MPI_Comm world; /* all ranks */
   MPI_Comm node;  /* the ranks that share this node's memory */
+  MPI_Comm end;   /* all ranks again, for fc_agree_at_end alone */
   int rank, size;
   int node_rank, node_size;
 } fc_comm;
 
-/* Collective. Duplicates MPI_COMM_WORLD (already initialised) and splits off the node's ranks. */
+/* Collective. Duplicates MPI_COMM_WORLD (already initialised) and splits off the node's ranks.
+ * After a failure the ranks may no longer be in step: the caller ends them all (MPI_Abort). */
 fc_err fc_comm_create(fc_comm **out);
 /* Collective. Accepts NULL; leaves *comm == NULL. */
 void fc_comm_destroy(fc_comm **comm);
@@ -39,6 +42,12 @@ static inline fc_err fc_agree_or_fail(const fc_comm *comm, fc_err mine) {
   return mine != FC_ERR_OK && all == FC_ERR_OK ? mine : all;
 }
 #endif
+
+/* Collective, the program's last agreement. A rank that failed where nothing was agreed may have
+ * left the others waiting for it in the middle of their work, so it waits for them here for
+ * `patience_s` only. *together true: as fc_agree. *together false: they did not come; the failing
+ * rank has its own code and message back, and has to tell them and end all ranks (MPI_Abort). */
+fc_err fc_agree_at_end(const fc_comm *comm, fc_err mine, double patience_s, bool *together);
 
 /* Collective. x (n) <- the sum over ranks, on all ranks; exact in 64-bit integers, any n. */
 fc_err fc_comm_sum_i64(const fc_comm *comm, int64_t *x, size_t n);

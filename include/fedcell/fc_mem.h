@@ -34,7 +34,7 @@ void fc_mem_set_limit_bytes(size_t bytes);
 typedef struct fc_slab fc_slab;
 fc_err fc_slab_create(size_t bytes, fc_slab **out);
 void fc_slab_destroy(fc_slab **slab); /* accepts NULL; leaves *slab == NULL */
-/* bytes rounded up to FC_MEM_ALIGNMENT; asserts that they are there. */
+/* bytes rounded up to FC_MEM_ALIGNMENT; asserts that they are there, else NULL. */
 void *fc_slab_take(fc_slab *slab, size_t bytes);
 void fc_slab_reset(fc_slab *slab);
 /* What `bytes` occupy in a slab: for sizing. */

@@ -70,8 +70,8 @@ uint64_t fc_rng_below(fc_rng *rng, uint64_t n);
 void fc_rng_dirichlet(fc_rng *rng, double alpha, size_t n, double *p);
 /* Fisher-Yates on 32-bit items. */
 void fc_rng_shuffle(fc_rng *rng, uint32_t *items, size_t n);
-/* k distinct values of [0, n), ascending, every subset equally likely; k <= n. (Floyd: the work
- * and memory are O(k), so that n may be a million devices.) */
+/* k distinct values of [0, n), ascending, every subset equally likely; k <= n. (Floyd: memory and
+ * draws are O(k), so that n may be a million devices.) */
 void fc_rng_choose(fc_rng *rng, uint32_t n, uint32_t k, uint32_t *out);
 
 #endif

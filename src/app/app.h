@@ -30,6 +30,8 @@ fc_err fc_command_rerun(const fc_comm *comm, int argc, char **argv);
 void fc_app_print_init(int rank);
 void fc_app_say(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
 void fc_app_note(const char *format, ...) __attribute__((format(printf, 1, 2))); /* stderr */
+/* stderr, whatever the rank: for a failure that the others do not know of. */
+void fc_app_note_here(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "12.3 GB", "4.1 min": numbers for people. Buffers of 32 bytes. */
 enum { FC_HUMAN = 32 };
 char *fc_app_human(char *buffer, double value, const char *unit);

@@ -91,18 +91,33 @@ static fc_err limit_memory(void) {
   return FC_ERR_OK;
 }
 
+/* This rank's failure is not known to the others, which may wait for it: tells it, ends all. */
+static void end_all(fc_err err) {
+  fc_app_note_here("fedcell: %s\n", fc_err_message());
+  MPI_Abort(MPI_COMM_WORLD, fc_err_exit_code(err));
+}
+
+/* The ranks' common end. Where several ranks wait in vain, the first one's message ends them all:
+ * they do not wait equally long. */
+static fc_err leave_together(const fc_comm *comm, fc_err err) {
+  double patience_s = 3.0 + 0.5 * (comm->rank < 10 ? comm->rank : 10);
+  bool together = false;
+  err = fc_agree_at_end(comm, err, patience_s, &together);
+  if (!together) end_all(err);
+  return err;
+}
+
 int main(int argc, char **argv) {
   int provided = 0;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
   fc_comm *comm = NULL;
-  fc_err err = fc_comm_create(&comm);
-  if (err == FC_ERR_OK) {
-    fc_app_print_init(comm->rank);
-    fc_log_set_sink(show_log);
-    warn_of_binding();
-    err = fc_agree(comm, limit_memory());
-    if (err == FC_ERR_OK) err = fc_agree(comm, dispatch(comm, argc, argv));
-  }
+  if (fc_comm_create(&comm) != FC_ERR_OK) end_all(FC_ERR_PEER);
+  fc_app_print_init(comm->rank);
+  fc_log_set_sink(show_log);
+  warn_of_binding();
+  fc_err err = fc_agree(comm, limit_memory());
+  if (err == FC_ERR_OK) err = dispatch(comm, argc, argv);
+  err = leave_together(comm, err);
   if (err != FC_ERR_OK) fc_app_note("fedcell: %s\n", fc_err_message());
   fc_comm_destroy(&comm);
   MPI_Finalize();

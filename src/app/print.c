@@ -29,11 +29,19 @@ void fc_app_note(const char *format, ...) {
   va_end(args);
 }
 
+void fc_app_note_here(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vfprintf(stderr, format, args);
+  va_end(args);
+}
+
 char *fc_app_human(char *buffer, double value, const char *unit) {
   static const char *const prefix[] = {"", "k", "M", "G", "T", "P", "E"};
   size_t p = 0;
   double x = value;
-  while (fabs(x) >= 1000.0 && p + 1 < sizeof prefix / sizeof prefix[0]) {
+  while (fabs(x) >= 999.5 && /* which three digits show as 1000 */
+         p + 1 < sizeof prefix / sizeof prefix[0]) {
     x /= 1000.0;
     p++;
   }
@@ -44,7 +52,9 @@ char *fc_app_human(char *buffer, double value, const char *unit) {
 }
 
 char *fc_app_human_time(char *buffer, double seconds) {
-  if (seconds < 60)
+  if (seconds > 0 && seconds < 1)
+    snprintf(buffer, FC_HUMAN, "%.3g ms", seconds * 1e3);
+  else if (seconds < 60)
     snprintf(buffer, FC_HUMAN, "%.1f s", seconds);
   else if (seconds < 3600)
     snprintf(buffer, FC_HUMAN, "%.1f min", seconds / 60);

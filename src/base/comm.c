@@ -1,9 +1,10 @@
 /* comm.c - agreement, broadcasts and exact sums over ranks. */
 #include "fedcell/fc_comm.h"
 #include "fedcell/fc_mem.h"
+#include "fedcell/fc_timer.h"
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
+#include <time.h>
 
 /* MPI counts are int: larger transfers go in pieces. */
 enum { PIECE = 1 << 28 };
@@ -23,12 +24,15 @@ fc_err fc_comm_create(fc_comm **out) {
   *out = NULL;
   fc_comm *c = NULL;
   FC_TRY(fc_alloc(1, sizeof *c, &c));
-  c->world = c->node = MPI_COMM_NULL;
+  c->world = c->node = c->end = MPI_COMM_NULL;
   *out = c;
   MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->world));
   MPI_TRY(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &c->node));
+  MPI_TRY(MPI_Comm_dup(c->world, &c->end));
+  /* only now: until here MPI itself ends all ranks when something fails */
   MPI_TRY(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN));
   MPI_TRY(MPI_Comm_set_errhandler(c->node, MPI_ERRORS_RETURN));
+  MPI_TRY(MPI_Comm_set_errhandler(c->end, MPI_ERRORS_RETURN));
   MPI_Comm_rank(c->world, &c->rank);
   MPI_Comm_size(c->world, &c->size);
   MPI_Comm_rank(c->node, &c->node_rank);
@@ -38,25 +42,58 @@ fc_err fc_comm_create(fc_comm **out) {
 
 void fc_comm_destroy(fc_comm **comm) {
   if (!*comm) return;
+  if ((*comm)->end != MPI_COMM_NULL) MPI_Comm_free(&(*comm)->end);
   if ((*comm)->node != MPI_COMM_NULL) MPI_Comm_free(&(*comm)->node);
   if ((*comm)->world != MPI_COMM_NULL) MPI_Comm_free(&(*comm)->world);
   fc_free(*comm);
   *comm = NULL;
 }
 
-/* In brackets: for the static analyser fc_agree is a macro. */
-fc_err(fc_agree)(const fc_comm *comm, fc_err mine) {
-  /* MINLOC on "rank if failed, else size": the lowest failing rank speaks for all */
-  int first = mine == FC_ERR_OK ? comm->size : comm->rank;
-  MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm->world));
+/* What takes part in the agreement's minimum: the lowest failing rank speaks for all. */
+static int bid(const fc_comm *comm, fc_err mine) {
+  return mine == FC_ERR_OK ? comm->size : comm->rank;
+}
+
+/* Collective on `on`. The failure of rank `first` becomes every rank's. */
+static fc_err hear(const fc_comm *comm, MPI_Comm on, int first, fc_err mine) {
   if (first == comm->size) return FC_ERR_OK;
   struct {
     int err;
     char message[FC_ERR_MESSAGE_SIZE];
   } told = {(int)mine, ""};
   if (comm->rank == first) memcpy(told.message, fc_err_message(), sizeof told.message);
-  MPI_TRY(MPI_Bcast(&told, (int)sizeof told, MPI_BYTE, first, comm->world));
+  MPI_TRY(MPI_Bcast(&told, (int)sizeof told, MPI_BYTE, first, on));
   return fc_fail((fc_err)told.err, "%s", told.message);
+}
+
+/* In brackets: for the static analyser fc_agree is a macro. */
+fc_err(fc_agree)(const fc_comm *comm, fc_err mine) {
+  int first = bid(comm, mine);
+  MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm->world));
+  return hear(comm, comm->world, first, mine);
+}
+
+/* Waits until the request is complete, at most until `until_s`; asleep, as this may take long. */
+static fc_err wait_until(MPI_Request *request, double until_s, bool *complete) {
+  const struct timespec nap = {.tv_nsec = 1000000};
+  for (;;) {
+    int flag = 0;
+    MPI_TRY(MPI_Test(request, &flag, MPI_STATUS_IGNORE));
+    *complete = flag;
+    if (flag || fc_wall_time_s() > until_s) return FC_ERR_OK;
+    nanosleep(&nap, NULL);
+  }
+}
+
+fc_err fc_agree_at_end(const fc_comm *comm, fc_err mine, double patience_s, bool *together) {
+  static int first; /* MPI may write to it even after a rank has given up waiting */
+  first = bid(comm, mine);
+  MPI_Request request = MPI_REQUEST_NULL;
+  *together = false;
+  MPI_TRY(MPI_Iallreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm->end, &request));
+  double until_s = mine == FC_ERR_OK ? INFINITY : fc_wall_time_s() + patience_s;
+  FC_TRY(wait_until(&request, until_s, together));
+  return *together ? hear(comm, comm->end, first, mine) : mine;
 }
 
 fc_err fc_comm_sum_i64(const fc_comm *comm, int64_t *x, size_t n) {
@@ -87,7 +124,10 @@ fc_err fc_comm_prefix(const fc_comm *comm, int64_t mine, int64_t *before, int64_
 fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (isnan(x[i])) x[i] = INFINITY; /* MPI_MAX may lose a NaN */
-  MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, x, (int)n, MPI_DOUBLE, MPI_MAX, comm->world));
+  for (size_t at = 0; at < n; at += PIECE) {
+    int piece = (int)(n - at < PIECE ? n - at : PIECE);
+    MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, x + at, piece, MPI_DOUBLE, MPI_MAX, comm->world));
+  }
   return FC_ERR_OK;
 }
 

@@ -90,6 +90,7 @@ fc_err fc_slab_create(size_t bytes, fc_slab **out) {
   *out = NULL;
   fc_slab *slab = NULL;
   FC_TRY(fc_alloc(1, sizeof *slab, &slab));
+  bytes = fc_slab_round(bytes); /* pieces are whole units */
   fc_err err = fc_alloc(1, bytes, &slab->data);
   if (err != FC_ERR_OK) {
     fc_free(slab);
@@ -110,6 +111,7 @@ void fc_slab_destroy(fc_slab **slab) {
 void *fc_slab_take(fc_slab *slab, size_t bytes) {
   size_t rounded = fc_slab_round(bytes);
   assert(rounded <= slab->size - slab->used);
+  if (rounded > slab->size - slab->used) return NULL; /* a crash, but no overwritten memory */
   char *piece = slab->data + slab->used;
   slab->used += rounded;
   return piece;
