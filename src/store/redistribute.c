@@ -74,20 +74,26 @@ static fc_err sort_rows(fc_redistribution *r, const fc_table *t, const char *nam
   return FC_ERR_OK;
 }
 
-/* Sends this step's outbox; returns how many rows arrived in the inbox. */
-static int64_t exchange_step(const fc_redistribution *r, int64_t step, MPI_Datatype type) {
+static fc_err check_mpi(int code) {
+  FC_CHECK(code == MPI_SUCCESS, PEER, "rows of a table could not be exchanged between ranks");
+  return FC_ERR_OK;
+}
+
+/* Sends this step's outbox; `arrived` rows are in the inbox then. */
+static fc_err exchange_step(const fc_redistribution *r, int64_t step, MPI_Datatype type,
+                            int64_t *arrived) {
   const int size = r->comm->size;
   const int *send = r->send_counts + step * size, *receive = r->receive_counts + step * size;
-  int *send_at = r->offsets, *receive_at = r->offsets + size, arrived = 0, sent = 0;
+  int *send_at = r->offsets, *receive_at = r->offsets + size, in = 0, out = 0;
   for (int p = 0; p < size; p++) {
-    send_at[p] = sent;
-    receive_at[p] = arrived;
-    sent += send[p];
-    arrived += receive[p];
+    send_at[p] = out;
+    receive_at[p] = in;
+    out += send[p];
+    in += receive[p];
   }
-  MPI_Alltoallv(r->outbox, send, send_at, type, r->inbox, receive, receive_at, type,
-                r->comm->world);
-  return arrived;
+  *arrived = in;
+  return check_mpi(MPI_Alltoallv(r->outbox, send, send_at, type, r->inbox, receive, receive_at,
+                                 type, r->comm->world));
 }
 
 /* Sends the row numbers and notes where each arriving row belongs. Every rank goes through all
@@ -99,7 +105,8 @@ static fc_err exchange_rows(fc_redistribution *r, const fc_table *t, const char 
     int64_t begin = step_begin(r, step, rows), end = step_begin(r, step + 1, rows);
     for (int64_t i = begin; i < end; i++)
       ((int64_t *)r->outbox)[i - begin] = fc_table_row_number(t, (size_t)r->order[i]);
-    int64_t n = exchange_step(r, step, MPI_INT64_T);
+    int64_t n = 0;
+    FC_TRY(exchange_step(r, step, MPI_INT64_T, &n));
     for (int64_t i = 0; i < n; i++) {
       int64_t row = ((const int64_t *)r->inbox)[i], place = row - r->first;
       if (seen[place])
@@ -110,6 +117,11 @@ static fc_err exchange_rows(fc_redistribution *r, const fc_table *t, const char 
     }
   }
   FC_CHECK(twice < 0, DATA, "table %s: row %lld was appended twice", name, (long long)twice);
+  return FC_ERR_OK;
+}
+
+static fc_err check_complete(const fc_redistribution *r, const char *name,
+                             const unsigned char *seen) {
   for (int64_t i = 0; i < r->count; i++)
     FC_CHECK(seen[i], DATA, "table %s: row %lld of %lld is missing", name,
              (long long)(r->first + i), (long long)r->total);
@@ -155,12 +167,14 @@ static fc_err plan(fc_redistribution *r, const fc_table *t, const char *name) {
   unsigned char *seen = NULL;
   FC_TRY(fc_agree(comm, prepare(r, t, name)));
   for (int64_t step = 0; step < r->steps; step++)
-    MPI_Alltoall(r->send_counts + step * comm->size, 1, MPI_INT,
-                 r->receive_counts + step * comm->size, 1, MPI_INT, comm->world);
+    FC_TRY(check_mpi(MPI_Alltoall(r->send_counts + step * comm->size, 1, MPI_INT,
+                                  r->receive_counts + step * comm->size, 1, MPI_INT, comm->world)));
   fc_err err = allocate_inbox(r);
   if (err == FC_ERR_OK) err = fc_alloc((size_t)r->count, 1, &seen);
   err = fc_agree(comm, err);
+  /* twice before missing, on all ranks: the message is the same on any number of them */
   if (err == FC_ERR_OK) err = fc_agree(comm, exchange_rows(r, t, name, seen));
+  if (err == FC_ERR_OK) err = fc_agree(comm, check_complete(r, name, seen));
   fc_free(seen);
   return err;
 }
@@ -178,8 +192,8 @@ fc_err fc_redistribute_create(const fc_comm *comm, const fc_table *t, const char
   r->step_rows = step_rows < limit ? step_rows : limit;
   fc_redistribute_block(total, chunk_rows, comm->size, comm->rank, &r->first, &r->count);
   int64_t steps = ((int64_t)fc_table_rows(t) + r->step_rows - 1) / r->step_rows;
-  MPI_Allreduce(&steps, &r->steps, 1, MPI_INT64_T, MPI_MAX, comm->world);
-  fc_err err = plan(r, t, name);
+  fc_err err = check_mpi(MPI_Allreduce(&steps, &r->steps, 1, MPI_INT64_T, MPI_MAX, comm->world));
+  if (err == FC_ERR_OK) err = plan(r, t, name);
   if (err == FC_ERR_OK)
     *out = r;
   else
@@ -196,14 +210,16 @@ void fc_redistribute_destroy(fc_redistribution **r) {
   *r = NULL;
 }
 
-void fc_redistribute_column(const fc_redistribution *r, const fc_table *t, size_t column,
-                            double *block) {
+fc_err fc_redistribute_column(const fc_redistribution *r, const fc_table *t, size_t column,
+                              double *block) {
   int64_t rows = (int64_t)fc_table_rows(t), arrived = 0;
   for (int64_t step = 0; step < r->steps; step++) {
     int64_t begin = step_begin(r, step, rows), end = step_begin(r, step + 1, rows);
     for (int64_t i = begin; i < end; i++)
       ((double *)r->outbox)[i - begin] = fc_table_get(t, (size_t)r->order[i], column);
-    int64_t n = exchange_step(r, step, MPI_DOUBLE);
+    int64_t n = 0;
+    FC_TRY(exchange_step(r, step, MPI_DOUBLE, &n));
     for (int64_t i = 0; i < n; i++) block[r->place[arrived++]] = ((const double *)r->inbox)[i];
   }
+  return FC_ERR_OK;
 }

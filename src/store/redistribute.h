@@ -23,7 +23,7 @@ fc_err fc_redistribute_create(const fc_comm *comm, const fc_table *t, const char
                               fc_redistribution **out);
 void fc_redistribute_destroy(fc_redistribution **r);
 /* Collective. block (count of this rank) <- the column's values in row order. */
-void fc_redistribute_column(const fc_redistribution *r, const fc_table *t, size_t column,
-                            double *block);
+fc_err fc_redistribute_column(const fc_redistribution *r, const fc_table *t, size_t column,
+                              double *block);
 
 #endif

@@ -81,8 +81,9 @@ static bool put_column(fc_store_file *f, job *j, size_t c) {
   if (length < 0 || (size_t)length >= sizeof path)
     err = fc_fail(FC_ERR_DATA, "the path of column %s is too long", column->name);
   if (err == FC_ERR_OK && j->moves) {
-    fc_redistribute_column(j->moves, j->table, c, j->block);
-    err = convert(column, j->group, j->first, j->count, j->block, j->converted);
+    err = fc_redistribute_column(j->moves, j->table, c, j->block);
+    if (err == FC_ERR_OK)
+      err = convert(column, j->group, j->first, j->count, j->block, j->converted);
   }
   if (!fc_store_settle(f, err)) return false;
   hid_t dataset =
@@ -103,7 +104,8 @@ void fc_store_put_table(fc_store_file *f, const char *group, const fc_table *t) 
   if (f->failure.err != FC_ERR_OK) return;
   int64_t mine = (int64_t)fc_table_rows(t);
   job j = {.group = group, .table = t};
-  MPI_Allreduce(&mine, &j.total, 1, MPI_INT64_T, MPI_SUM, f->comm->world);
+  j.total = mine;
+  if (!fc_store_settle(f, fc_comm_sum_i64(f->comm, &j.total, 1))) return;
   /* Not a function of the number of ranks, or the file's layout would be. HDF5 wants no chunk
    * longer than the dataset, so an empty one (0) is contiguous. */
   j.chunk = j.total < CHUNK_ROWS ? j.total : CHUNK_ROWS;

@@ -220,11 +220,10 @@ static bool write_piece(const fc_store_file *f, hid_t dataset, hid_t type, const
 
 bool fc_store_write_dataset(fc_store_file *f, const char *path, hid_t dataset, hid_t type,
                             const void *data, int64_t first, int64_t n, int64_t piece) {
-  int64_t pieces = (n + piece - 1) / piece, most = 0;
+  double most = (double)((n + piece - 1) / piece); /* exact: far below 2^53 */
   size_t size = H5Tget_size(type);
-  bool ok = true;
-  MPI_Allreduce(&pieces, &most, 1, MPI_INT64_T, MPI_MAX, f->comm->world);
-  for (int64_t i = 0; i < most; i++) {
+  bool ok = fc_comm_max(f->comm, &most, 1) == FC_ERR_OK;
+  for (int64_t i = 0; i < (int64_t)most; i++) {
     int64_t at = i * piece < n ? i * piece : n;
     int64_t count = n - at < piece ? n - at : piece;
     ok = write_piece(f, dataset, type, (const char *)data + (size_t)at * size, first + at, count) &&
@@ -241,7 +240,8 @@ static fc_err check_parts(const fc_store_file *f, const char *path, int64_t firs
   const int size = f->comm->size;
   int64_t mine[2] = {first, n}, *parts = NULL, end = 0;
   FC_TRY(fc_agree(f->comm, fc_alloc(2 * (size_t)size, sizeof *parts, &parts)));
-  MPI_Allgather(mine, 2, MPI_INT64_T, parts, 2, MPI_INT64_T, f->comm->world);
+  int code = MPI_Allgather(mine, 2, MPI_INT64_T, parts, 2, MPI_INT64_T, f->comm->world);
+  if (code != MPI_SUCCESS) parts[1] = -1;
   for (bool moved = true; moved;) { /* chain the parts end to start; usually one pass */
     moved = false;
     for (int p = 0; p < size; p++)
