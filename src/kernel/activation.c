@@ -11,20 +11,23 @@
 #define INVERSE_SQRT_2PI 0.398942280401433f
 #define GELU_CUBIC       0.044715f
 
-/* Beyond this GELU is 0 or x in f32, its derivative 0 or 1; keeps NaN. */
+/* Beyond this GELU's derivative is 0 or 1 in f32; keeps NaN. */
 static inline float clamped(float x) {
   x = x > 15.0f ? 15.0f : x;
   return x < -15.0f ? -15.0f : x;
 }
 
+/* sigma(2u) = e/(1 + e) or 1/(1 + e) with e = exp(-2|u|). */
 static inline float gelu_tanh_sigma(float x) {
-  return 1.0f / (1.0f + fc_exp(-2.0f * SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)));
+  const float u = x * FC_K_FMA(x * x, 2.0f * SQRT_2_OVER_PI * GELU_CUBIC, 2.0f * SQRT_2_OVER_PI);
+  const float e = fc_exp_negative(u < 0.0f ? u : -u);
+  return (u < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
 FC_K_CLONES
 static void gelu_tanh_fwd(float *y, const float *x, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) y[i] = x[i] * gelu_tanh_sigma(clamped(x[i]));
+  for (int64_t i = 0; i < n; i++) y[i] = x[i] * gelu_tanh_sigma(x[i]);
 }
 
 FC_K_CLONES
@@ -33,8 +36,8 @@ static void gelu_tanh_bwd(float *dx, const float *dy, const float *x, int64_t n)
   for (int64_t i = 0; i < n; i++) {
     float c = clamped(x[i]);
     float s = gelu_tanh_sigma(c);
-    float du = SQRT_2_OVER_PI * (1.0f + 3.0f * GELU_CUBIC * c * c);
-    dx[i] = dy[i] * (s + 2.0f * c * s * (1.0f - s) * du);
+    float du = FC_K_FMA(c * c, 6.0f * SQRT_2_OVER_PI * GELU_CUBIC, 2.0f * SQRT_2_OVER_PI);
+    dx[i] = dy[i] * FC_K_FMA(c * s * (1.0f - s), du, s);
   }
 }
 
@@ -53,7 +56,7 @@ static void gelu_erf_bwd(float *dx, const float *dy, const float *x, int64_t n) 
   for (int64_t i = 0; i < n; i++) {
     float gauss, c = clamped(x[i]);
     float cdf = fc_normal_cdf(c, &gauss);
-    dx[i] = dy[i] * (cdf + c * INVERSE_SQRT_2PI * gauss);
+    dx[i] = dy[i] * FC_K_FMA(c * INVERSE_SQRT_2PI, gauss, cdf);
   }
 }
 
@@ -68,7 +71,7 @@ static void tanh_bwd(float *dx, const float *dy, const float *x, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) {
     /* 1 - tanh^2 = 4 e/(1 + e)^2 with e = exp(-2|x|): no cancellation for large |x| */
-    float e = fc_exp(-2.0f * (x[i] < 0.0f ? -x[i] : x[i]));
+    float e = fc_exp_negative(-2.0f * (x[i] < 0.0f ? -x[i] : x[i]));
     dx[i] = dy[i] * (4.0f * e / ((1.0f + e) * (1.0f + e)));
   }
 }

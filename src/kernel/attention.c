@@ -2,13 +2,17 @@
  *
  * For each sequence, head and tile of queries the scores against all visible keys are a
  * (QUERY_TILE, T) piece of scratch; only their log-sum-exp is kept [FlashAttention, Alg. 2], from
- * which the backward pass computes the probabilities anew. Masked scores become probability 0. */
+ * which the backward pass computes the probabilities anew. Masked scores and the padding of a row
+ * are -inf, so that their probability is 0. */
+#include "approx.h"
 #include "kernel.h"
-#include "softmax.h"
 #include <assert.h>
 #include <math.h>
 
-enum { QUERY_TILE = 64 };
+enum {
+  QUERY_TILE = 64,
+  LANES = 16 /* score rows are padded to whole vectors: most sequences are short */
+};
 
 /* One head of one sequence: pointers to its first row, distances between rows, its length. */
 typedef struct {
@@ -36,45 +40,72 @@ static head_view view_of(const float *qkv, int64_t first, int64_t length, fc_att
                      .scale = 1.0f / sqrtf((float)s.head_width)};
 }
 
+static int64_t padded(int64_t cols) {
+  return (cols + LANES - 1) / LANES * LANES;
+}
+
 size_t fc_k_attention_scratch(fc_attention_shape s, int64_t T) {
   (void)s;
-  return 2 * (size_t)QUERY_TILE * (size_t)fc_k_max(T, 1);
+  return 2 * (size_t)QUERY_TILE * (size_t)padded(fc_k_max(T, 1));
 }
 
-/* score (rows, cols) = scale * Q K^T of the tile at q0. */
-static void tile_scores(float *score, const head_view *v, int64_t q0, int64_t rows, int64_t cols) {
-  fc_product p = {.transpose_b = true, .alpha = v->scale, .M = rows, .N = cols, .K = v->width};
-  fc_k_product(p, score, cols, v->q + q0 * v->ld, v->ld, v->k, v->ld);
+/* The queries [first, first + rows) of a head against its keys [0, cols); ld = padded(cols). */
+typedef struct {
+  int64_t first, rows, cols, ld;
+} query_tile;
+
+static query_tile tile_at(const head_view *v, int64_t first) {
+  const int64_t rows = fc_k_min(QUERY_TILE, v->length - first);
+  const int64_t cols = v->causal ? first + rows : v->length;
+  return (query_tile){.first = first, .rows = rows, .cols = cols, .ld = padded(cols)};
 }
 
-static int64_t visible_keys(const head_view *v, int64_t query) {
-  return v->causal ? query + 1 : v->length;
+/* score (rows, ld) = scale * Q K^T, -inf where masked and in the padding. */
+static void tile_scores(float *score, const head_view *v, query_tile t) {
+  fc_product p = {.transpose_b = true, .alpha = v->scale, .M = t.rows, .N = t.cols, .K = v->width};
+  fc_k_product(p, score, t.ld, v->q + t.first * v->ld, v->ld, v->k, v->ld);
+  for (int64_t i = 0; i < t.rows; i++)
+    for (int64_t j = v->causal ? t.first + i + 1 : t.cols; j < t.ld; j++)
+      score[i * t.ld + j] = -INFINITY;
+}
+
+/* score = exp(score - largest of the row), largest and sum (rows) of each row. */
+FC_K_CLONES
+static void tile_softmax(float *score, float *row_largest, float *row_sum, query_tile t) {
+  for (int64_t i = 0; i < t.rows; i++) {
+    float *row = score + i * t.ld;
+    float largest = -INFINITY, sum = 0.0f;
+#pragma omp simd reduction(max : largest)
+    for (int64_t j = 0; j < t.ld / LANES * LANES; j++)
+      largest = row[j] > largest ? row[j] : largest;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < t.ld / LANES * LANES; j++) {
+      row[j] = fc_exp_negative(row[j] - largest);
+      sum += row[j];
+    }
+    row_largest[i] = largest;
+    row_sum[i] = sum;
+  }
 }
 
 FC_K_CLONES
-static void scale_row(float *x, float a, int n) {
+static void divide_rows(float *out, int64_t ld, const float *divisor, int64_t rows, int width) {
+  for (int64_t i = 0; i < rows; i++, out += ld) {
+    const float factor = 1.0f / divisor[i];
 #pragma omp simd
-  for (int i = 0; i < n; i++) x[i] *= a;
+    for (int c = 0; c < width; c++) out[c] *= factor;
+  }
 }
 
-static void forward_tile(float *out, float *lse, const head_view *v, int64_t q0, float *score) {
-  const int64_t rows = fc_k_min(QUERY_TILE, v->length - q0);
-  const int64_t cols = visible_keys(v, q0 + rows - 1);
-  float inverse[QUERY_TILE];
-  tile_scores(score, v, q0, rows, cols);
-  for (int64_t i = 0; i < rows; i++) {
-    float *row = score + i * cols;
-    const int64_t visible = visible_keys(v, q0 + i);
-    const float largest = fc_k_row_max(row, visible);
-    const float sum = fc_k_row_exp(row, row, largest, 1.0f, visible);
-    memset(row + visible, 0, (size_t)(cols - visible) * sizeof *row);
-    inverse[i] = 1.0f / sum;
-    lse[(q0 + i) * v->heads] = largest + logf(sum);
-  }
-  fc_product p = {.alpha = 1, .M = rows, .N = v->width, .K = cols};
-  float *o = out + q0 * v->out_ld;
-  fc_k_product(p, o, v->out_ld, score, cols, v->v, v->ld);
-  for (int64_t i = 0; i < rows; i++) scale_row(o + i * v->out_ld, inverse[i], v->width);
+static void forward_tile(float *out, float *lse, const head_view *v, query_tile t, float *score) {
+  float largest[QUERY_TILE], sum[QUERY_TILE];
+  tile_scores(score, v, t);
+  tile_softmax(score, largest, sum, t);
+  for (int64_t i = 0; i < t.rows; i++) lse[(t.first + i) * v->heads] = largest[i] + logf(sum[i]);
+  fc_product p = {.alpha = 1, .M = t.rows, .N = v->width, .K = t.cols};
+  float *o = out + t.first * v->out_ld;
+  fc_k_product(p, o, v->out_ld, score, t.ld, v->v, v->ld);
+  divide_rows(o, v->out_ld, sum, t.rows, v->width);
 }
 
 void fc_k_attention_fwd(float *out, float *lse, const float *qkv, const int64_t *start,
@@ -85,23 +116,8 @@ void fc_k_attention_fwd(float *out, float *lse, const float *qkv, const int64_t 
       head_view v = view_of(qkv, start[b], start[b + 1] - start[b], s, h);
       float *o = out + start[b] * v.out_ld + (int64_t)h * s.head_width;
       for (int64_t q0 = 0; q0 < v.length; q0 += QUERY_TILE)
-        forward_tile(o, lse + start[b] * s.heads + h, &v, q0, scratch);
+        forward_tile(o, lse + start[b] * s.heads + h, &v, tile_at(&v, q0), scratch);
     }
-}
-
-FC_K_CLONES
-static float dot_row(const float *a, const float *b, int n) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
-
-/* ds = scale p (dp - d), in place of dp. */
-FC_K_CLONES
-static void score_gradient_row(float *dp, const float *p, float d, float scale, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) dp[i] = scale * p[i] * (dp[i] - d);
 }
 
 /* The gradient's pointers of one head, laid out as head_view's. */
@@ -110,32 +126,50 @@ typedef struct {
   const float *dout, *out, *lse;
 } head_gradient;
 
+/* p = exp(score - lse), in place. */
+FC_K_CLONES
+static void tile_probabilities(float *p, const float *lse, int64_t lse_ld, query_tile t) {
+  for (int64_t i = 0; i < t.rows; i++, p += t.ld) {
+    const float shift = lse[i * lse_ld];
+#pragma omp simd
+    for (int64_t j = 0; j < t.ld / LANES * LANES; j++) p[j] = fc_exp_negative(p[j] - shift);
+  }
+}
+
+/* dS = scale P (dP - rowsum(dO O)), in place of dP; the padding of dP is not used. */
+FC_K_CLONES
+static void tile_score_gradient(float *dp, const float *p, const float *dout, const float *out,
+                                const head_view *v, query_tile t) {
+  const int width = v->width;
+  const float scale = v->scale;
+  for (int64_t i = 0; i < t.rows; i++) {
+    float d = 0.0f;
+#pragma omp simd reduction(+ : d)
+    for (int c = 0; c < width; c++) d += dout[c] * out[c];
+#pragma omp simd
+    for (int64_t j = 0; j < t.ld / LANES * LANES; j++) dp[j] = scale * p[j] * (dp[j] - d);
+    dp += t.ld, p += t.ld;
+    dout += v->out_ld, out += v->out_ld;
+  }
+}
+
 /* [FlashAttention, Alg. 4]: dV += P^T dO; dP = dO V^T; dS = P (dP - rowsum(dO O)); dQ = dS K;
  * dK += dS^T Q. */
-static void backward_tile(const head_gradient *g, const head_view *v, int64_t q0, float *p,
+static void backward_tile(const head_gradient *g, const head_view *v, query_tile t, float *p,
                           float *dp) {
-  const int64_t rows = fc_k_min(QUERY_TILE, v->length - q0);
-  const int64_t cols = visible_keys(v, q0 + rows - 1);
-  const float *dout = g->dout + q0 * v->out_ld, *out = g->out + q0 * v->out_ld;
-  tile_scores(p, v, q0, rows, cols);
-  for (int64_t i = 0; i < rows; i++) {
-    const int64_t visible = visible_keys(v, q0 + i);
-    float *row = p + i * cols;
-    fc_k_row_exp(row, row, g->lse[(q0 + i) * v->heads], 1.0f, visible);
-    memset(row + visible, 0, (size_t)(cols - visible) * sizeof *row);
-  }
-  fc_product to_dp = {.transpose_b = true, .alpha = 1, .M = rows, .N = cols, .K = v->width};
-  fc_k_product(to_dp, dp, cols, dout, v->out_ld, v->v, v->ld);
+  const float *dout = g->dout + t.first * v->out_ld, *out = g->out + t.first * v->out_ld;
+  const int64_t at = t.first * v->ld;
+  tile_scores(p, v, t);
+  tile_probabilities(p, g->lse + t.first * v->heads, v->heads, t);
+  fc_product to_dp = {.transpose_b = true, .alpha = 1, .M = t.rows, .N = t.cols, .K = v->width};
+  fc_product to_dq = {.alpha = 1, .M = t.rows, .N = v->width, .K = t.cols};
   fc_product to_key = {
-      .transpose_a = true, .accumulate = true, .alpha = 1, .M = cols, .N = v->width, .K = rows};
-  fc_k_product(to_key, g->dv, v->ld, p, cols, dout, v->out_ld);
-  for (int64_t i = 0; i < rows; i++) {
-    const float d = dot_row(dout + i * v->out_ld, out + i * v->out_ld, v->width);
-    score_gradient_row(dp + i * cols, p + i * cols, d, v->scale, cols);
-  }
-  fc_product to_dq = {.alpha = 1, .M = rows, .N = v->width, .K = cols};
-  fc_k_product(to_dq, g->dq + q0 * v->ld, v->ld, dp, cols, v->k, v->ld);
-  fc_k_product(to_key, g->dk, v->ld, dp, cols, v->q + q0 * v->ld, v->ld);
+      .transpose_a = true, .accumulate = true, .alpha = 1, .M = t.cols, .N = v->width, .K = t.rows};
+  fc_k_product(to_dp, dp, t.ld, dout, v->out_ld, v->v, v->ld);
+  fc_k_product(to_key, g->dv, v->ld, p, t.ld, dout, v->out_ld);
+  tile_score_gradient(dp, p, dout, out, v, t);
+  fc_k_product(to_dq, g->dq + at, v->ld, dp, t.ld, v->k, v->ld);
+  fc_k_product(to_key, g->dk, v->ld, dp, t.ld, v->q + at, v->ld);
 }
 
 void fc_k_attention_bwd(float *dqkv, const float *dout, const float *qkv, const float *out,
@@ -155,6 +189,6 @@ void fc_k_attention_bwd(float *dqkv, const float *dout, const float *qkv, const 
                                .out = out + at,
                                .lse = lse + start[b] * s.heads + h};
       for (int64_t q0 = 0; q0 < v.length; q0 += QUERY_TILE)
-        backward_tile(&g, &v, q0, scratch, scratch + QUERY_TILE * v.length);
+        backward_tile(&g, &v, tile_at(&v, q0), scratch, scratch + QUERY_TILE * padded(v.length));
     }
 }

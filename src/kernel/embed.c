@@ -1,7 +1,5 @@
-/* embed.c - embeddings (token + position + type), and dropout. */
+/* embed.c - embeddings: token + position + type. */
 #include "kernel.h"
-#include <assert.h>
-#include <math.h>
 
 FC_K_CLONES
 static void add_rows(float *restrict x, const float *restrict a, const float *restrict b, int n) {
@@ -63,36 +61,4 @@ void fc_k_embed_bwd_ref(float *dtoken, float *dposition, float *dtype, const flo
         if (dposition) dposition[(n - start[b] + position_offset) * C + c] += d;
         if (dtype) dtype[(int64_t)(types ? types[n] : 0) * C + c] += d;
       }
-}
-
-/* ---- dropout: element i takes bits 16 (i mod 4) of the stream's word i/4, dropped when below
- * p 2^16. Multiplying, also by 0, keeps NaN visible. ------------------------------------------ */
-
-static uint32_t threshold_of(float p) {
-  assert(p >= 0.0f && p <= 1.0f);
-  return (uint32_t)lrint((double)p * 65536.0);
-}
-
-void fc_k_dropout(float *y, const float *x, float p, fc_rng rng, int64_t n) {
-  const uint32_t threshold = threshold_of(p);
-  const float keep = p < 1.0f ? 1.0f / (1.0f - p) : 0.0f;
-  int64_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    uint64_t word = fc_rng_u64(&rng);
-    for (int j = 0; j < 4; j++)
-      y[i + j] = x[i + j] * ((uint32_t)(word >> (16 * j)) % 65536 < threshold ? 0.0f : keep);
-  }
-  if (i == n) return;
-  uint64_t word = fc_rng_u64(&rng);
-  for (; i < n; i++, word >>= 16) y[i] = x[i] * ((uint32_t)word % 65536 < threshold ? 0.0f : keep);
-}
-
-void fc_k_dropout_ref(float *y, const float *x, float p, fc_rng rng, int64_t n) {
-  uint64_t word = 0;
-  for (int64_t i = 0; i < n; i++) {
-    if (i % 4 == 0) word = fc_rng_u64(&rng);
-    uint32_t draw = (uint32_t)(word >> (16 * (i % 4))) & 0xffff;
-    double factor = draw < threshold_of(p) ? 0.0 : 1.0 / (1.0 - p);
-    y[i] = (float)(x[i] * factor);
-  }
 }

@@ -4,37 +4,20 @@
 #include <math.h>
 
 FC_K_CLONES
-static float sum_of(const float *x, int n) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < n; i++) sum += x[i];
-  return sum;
-}
-
-FC_K_CLONES
-static float sum_of_squared_differences(const float *x, float mean, int n) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < n; i++) sum += (x[i] - mean) * (x[i] - mean);
-  return sum;
-}
-
-FC_K_CLONES
-static void normalise_row(float *y, const float *x, const float *gamma, const float *beta,
-                          float mean, float rstd, int n) {
-#pragma omp simd
-  for (int i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
-}
-
 void fc_k_layernorm_fwd(float *y, float *mean, float *rstd, const float *x, const float *gamma,
                         const float *beta, float eps, int64_t N, int C) {
-  for (int64_t n = 0; n < N; n++) {
-    const float *row = x + n * C;
-    float m = sum_of(row, C) / (float)C;
-    float variance = sum_of_squared_differences(row, m, C) / (float)C;
+  for (int64_t n = 0; n < N; n++, x += C, y += C) {
+    float sum = 0.0f, squares = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int c = 0; c < C; c++) sum += x[c];
+    const float m = sum / (float)C;
+#pragma omp simd reduction(+ : squares)
+    for (int c = 0; c < C; c++) squares += (x[c] - m) * (x[c] - m);
+    const float r = 1.0f / sqrtf(squares / (float)C + eps);
+#pragma omp simd
+    for (int c = 0; c < C; c++) y[c] = (x[c] - m) * r * gamma[c] + beta[c];
     mean[n] = m;
-    rstd[n] = 1.0f / sqrtf(variance + eps);
-    normalise_row(y + n * C, row, gamma, beta, m, rstd[n], C);
+    rstd[n] = r;
   }
 }
 
@@ -54,47 +37,48 @@ void fc_k_layernorm_fwd_ref(float *y, float *mean, float *rstd, const float *x, 
   }
 }
 
-/* One row of the backward pass. With h = (x - mean) rstd and g = dy gamma:
- * dx += rstd (g - mean(g) - h mean(g h)). */
+/* With h = (x - mean) rstd and g = dy gamma: dx += rstd (g - mean(g) - h mean(g h)). */
 FC_K_CLONES
-static void backward_row(float *dx, const float *dy, const float *x, const float *gamma, float mean,
-                         float rstd, int n) {
-  float sum_g = 0.0f, sum_gh = 0.0f;
+static void add_dx(float *dx, const float *dy, const float *x, const float *gamma,
+                   const float *mean, const float *rstd, int64_t N, int C) {
+  for (int64_t n = 0; n < N; n++, dx += C, dy += C, x += C) {
+    const float m = mean[n], r = rstd[n];
+    float sum_g = 0.0f, sum_gh = 0.0f;
 #pragma omp simd reduction(+ : sum_g, sum_gh)
-  for (int i = 0; i < n; i++) {
-    float g = dy[i] * gamma[i];
-    sum_g += g;
-    sum_gh += g * ((x[i] - mean) * rstd);
-  }
-  float mean_g = sum_g / (float)n, mean_gh = sum_gh / (float)n;
+    for (int c = 0; c < C; c++) {
+      const float g = dy[c] * gamma[c];
+      sum_g += g;
+      sum_gh += g * ((x[c] - m) * r);
+    }
+    const float mean_g = sum_g / (float)C, mean_gh = sum_gh / (float)C;
 #pragma omp simd
-  for (int i = 0; i < n; i++) {
-    float h = (x[i] - mean) * rstd;
-    dx[i] += rstd * (dy[i] * gamma[i] - mean_g - h * mean_gh);
+    for (int c = 0; c < C; c++) dx[c] += r * (dy[c] * gamma[c] - mean_g - (x[c] - m) * r * mean_gh);
   }
 }
 
 FC_K_CLONES
-static void add_dgamma(float *dgamma, const float *dy, const float *x, float mean, float rstd,
-                       int n) {
+static void add_dgamma(float *restrict dgamma, const float *dy, const float *x, const float *mean,
+                       const float *rstd, int64_t N, int C) {
+  for (int64_t n = 0; n < N; n++, dy += C, x += C) {
+    const float m = mean[n], r = rstd[n];
 #pragma omp simd
-  for (int i = 0; i < n; i++) dgamma[i] += dy[i] * ((x[i] - mean) * rstd);
+    for (int c = 0; c < C; c++) dgamma[c] += dy[c] * ((x[c] - m) * r);
+  }
 }
 
 FC_K_CLONES
-static void add_dbeta(float *dbeta, const float *dy, int n) {
+static void add_dbeta(float *restrict dbeta, const float *dy, int64_t N, int C) {
+  for (int64_t n = 0; n < N; n++, dy += C)
 #pragma omp simd
-  for (int i = 0; i < n; i++) dbeta[i] += dy[i];
+    for (int c = 0; c < C; c++) dbeta[c] += dy[c];
 }
 
 void fc_k_layernorm_bwd(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,
                         const float *gamma, const float *mean, const float *rstd, int64_t N,
                         int C) {
-  for (int64_t n = 0; n < N; n++) {
-    backward_row(dx + n * C, dy + n * C, x + n * C, gamma, mean[n], rstd[n], C);
-    if (dgamma) add_dgamma(dgamma, dy + n * C, x + n * C, mean[n], rstd[n], C);
-    if (dbeta) add_dbeta(dbeta, dy + n * C, C);
-  }
+  add_dx(dx, dy, x, gamma, mean, rstd, N, C);
+  if (dgamma) add_dgamma(dgamma, dy, x, mean, rstd, N, C);
+  if (dbeta) add_dbeta(dbeta, dy, N, C);
 }
 
 void fc_k_layernorm_bwd_ref(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,

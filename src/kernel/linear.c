@@ -1,19 +1,16 @@
 /* linear.c - linear layers and the LoRA path [LoRA (3)], forward and backward, by products. */
 #include "kernel.h"
 
-FC_K_CLONES
-static void add_row(float *restrict y, const float *restrict bias, int n) {
-#pragma omp simd
-  for (int i = 0; i < n; i++) y[i] += bias[i];
-}
-
 void fc_k_linear_fwd(float *y, int ldy, const float *x, int ldx, const float *W, int ldw,
                      const float *bias, int64_t N, int I, int O, bool accumulate) {
-  fc_product p = {
-      .transpose_b = true, .accumulate = accumulate, .alpha = 1, .M = N, .N = O, .K = I};
+  fc_product p = {.transpose_b = true,
+                  .accumulate = accumulate,
+                  .alpha = 1,
+                  .M = N,
+                  .N = O,
+                  .K = I,
+                  .bias = bias};
   fc_k_product(p, y, ldy, x, ldx, W, ldw);
-  if (!bias) return;
-  for (int64_t n = 0; n < N; n++) add_row(y + n * ldy, bias, O);
 }
 
 void fc_k_linear_bwd_input(float *dx, int lddx, const float *dy, int lddy, const float *W, int ldw,
@@ -22,12 +19,19 @@ void fc_k_linear_bwd_input(float *dx, int lddx, const float *dy, int lddy, const
   fc_k_product(p, dx, lddx, dy, lddy, W, ldw);
 }
 
+FC_K_CLONES
+static void add_column_sums(float *restrict sum, const float *restrict x, int ld, int64_t N,
+                            int C) {
+  for (int64_t n = 0; n < N; n++, x += ld)
+#pragma omp simd
+    for (int c = 0; c < C; c++) sum[c] += x[c];
+}
+
 void fc_k_linear_bwd_weight(float *dW, int lddw, float *dbias, const float *dy, int lddy,
                             const float *x, int ldx, int64_t N, int I, int O) {
   fc_product p = {.transpose_a = true, .accumulate = true, .alpha = 1, .M = O, .N = I, .K = N};
   if (dW) fc_k_product(p, dW, lddw, dy, lddy, x, ldx);
-  if (!dbias) return;
-  for (int64_t n = 0; n < N; n++) add_row(dbias, dy + n * lddy, O);
+  if (dbias) add_column_sums(dbias, dy, lddy, N, O);
 }
 
 void fc_k_lora_fwd(float *y, int ldy, float *h, const float *x, const float *A, const float *B,

@@ -26,43 +26,47 @@ static int64_t first_equal(const float *x, float value, int64_t n) {
   return i;
 }
 
-/* Takes in logits [v0, v0 + n). A sum over nothing but -inf stays 0; NaN stays NaN. */
-static void row_take(row_state *r, const float *logits, int64_t v0, int64_t n, int32_t target) {
+/* Takes in logits [v0, v0 + n). A sum over nothing but -inf stays 0; NaN stays NaN. exps (n), if
+ * not NULL, receives exp(logit - largest); it may be logits, which must then be the whole row. */
+static void row_take(row_state *r, float *exps, const float *logits, int64_t v0, int64_t n,
+                     int32_t target) {
   const float chunk_max = fc_k_row_max(logits, n);
   if (chunk_max > r->largest) {
     r->sum *= fc_exp(r->largest - chunk_max);
     r->largest = chunk_max;
     r->best = (int32_t)(v0 + first_equal(logits, chunk_max, n));
   }
-  r->sum += fc_k_row_exp_sum(logits, r->largest > -INFINITY ? r->largest : 0.0f, n);
   if (target >= v0 && target < v0 + n) r->target_logit = logits[target - v0];
+  const float shift = r->largest > -INFINITY ? r->largest : 0.0f;
+  r->sum += exps ? fc_k_row_exp(exps, logits, shift, n) : fc_k_row_exp_sum(logits, shift, n);
 }
 
 static float row_loss(const row_state *r) {
   return (float)(log(r->sum) + ((double)r->largest - r->target_logit));
 }
 
-/* d (n) = scale (softmax - onehot) of logits [v0, v0 + n). */
-static void row_gradient(float *d, const float *logits, const row_state *r, int64_t v0, int64_t n,
+/* d (n) = scale (softmax - onehot) of words [v0, v0 + n), from exponentials of row_take. */
+static void row_gradient(float *d, const float *exps, const row_state *r, int64_t v0, int64_t n,
                          int32_t target, float scale) {
-  fc_k_row_exp(d, logits, r->largest, (float)(scale / r->sum), n);
+  fc_k_row_scale(d, exps, (float)(scale / r->sum), n);
   if (target >= v0 && target < v0 + n) d[target - v0] -= scale;
 }
 
 void fc_k_xent(float *loss, int32_t *best, float *dlogits, const float *logits,
                const int32_t *targets, float scale, int64_t N, int V) {
   for (int64_t n = 0; n < N; n++) {
-    const float *row = logits + n * V;
+    const int32_t target = targets[n];
+    const bool counted = target != FC_TARGET_IGNORE;
+    float *d = dlogits ? dlogits + n * V : NULL;
     row_state r = fresh_row;
-    row_take(&r, row, 0, V, targets[n]);
-    const bool counted = targets[n] != FC_TARGET_IGNORE;
+    row_take(&r, d, logits + n * V, 0, V, target);
     loss[n] = counted ? row_loss(&r) : 0.0f;
     if (best) best[n] = r.best;
-    if (!dlogits) continue;
+    if (!d) continue;
     if (counted)
-      row_gradient(dlogits + n * V, row, &r, 0, V, targets[n], scale);
+      row_gradient(d, d, &r, 0, V, target, scale);
     else
-      memset(dlogits + n * V, 0, (size_t)V * sizeof *dlogits);
+      memset(d, 0, (size_t)V * sizeof *d);
   }
 }
 
@@ -74,6 +78,7 @@ typedef struct {
   float *dW, *dbias;
   float scale;
   int C, V, chunk;
+  bool gradient;
 } head_task;
 
 /* A block of up to ROW_BLOCK rows that have a target. */
@@ -99,24 +104,39 @@ static void block_logits(row_block *b, const head_task *t, int v0, int n) {
                   t->bias ? t->bias + v0 : NULL, b->rows, t->C, n, false);
 }
 
+/* A vocabulary of one chunk is walked once if a gradient follows: the exponentials stay. */
+static bool keeps_exponentials(const head_task *t) {
+  return t->gradient && t->V <= t->chunk;
+}
+
 static void block_forward(row_block *b, const head_task *t) {
   for (int64_t i = 0; i < b->rows; i++) b->state[i] = fresh_row;
   for (int v0 = 0; v0 < t->V; v0 += t->chunk) {
     const int n = (int)fc_k_min(t->chunk, t->V - v0);
     block_logits(b, t, v0, n);
+    for (int64_t i = 0; i < b->rows; i++) {
+      float *row = b->logits + i * n;
+      row_take(&b->state[i], keeps_exponentials(t) ? row : NULL, row, v0, n, b->target[i]);
+    }
+  }
+}
+
+static void chunk_gradient(row_block *b, const head_task *t, int v0, int n) {
+  if (!keeps_exponentials(t)) {
+    block_logits(b, t, v0, n);
     for (int64_t i = 0; i < b->rows; i++)
-      row_take(&b->state[i], b->logits + i * n, v0, n, b->target[i]);
+      fc_k_row_exp(b->logits + i * n, b->logits + i * n, b->state[i].largest, n);
+  }
+  for (int64_t i = 0; i < b->rows; i++) {
+    float *row = b->logits + i * n;
+    row_gradient(row, row, &b->state[i], v0, n, b->target[i], t->scale);
   }
 }
 
 static void block_backward(row_block *b, const head_task *t) {
   for (int v0 = 0; v0 < t->V; v0 += t->chunk) {
     const int n = (int)fc_k_min(t->chunk, t->V - v0);
-    if (t->V > t->chunk) block_logits(b, t, v0, n); /* else they still stand there */
-    for (int64_t i = 0; i < b->rows; i++) {
-      float *row = b->logits + i * n;
-      row_gradient(row, row, &b->state[i], v0, n, b->target[i], t->scale);
-    }
+    chunk_gradient(b, t, v0, n);
     const float *W = t->W + (int64_t)v0 * t->C;
     fc_k_linear_bwd_input(b->dx, t->C, b->logits, n, W, t->C, b->rows, t->C, n, v0 > 0);
     if (t->dW || t->dbias)
@@ -149,7 +169,8 @@ void fc_k_lm_head(float *loss, int32_t *best, float *dx, float *dW, float *dbias
                        .scale = scale,
                        .C = C,
                        .V = V,
-                       .chunk = chunk_of(V)};
+                       .chunk = chunk_of(V),
+                       .gradient = dx != NULL};
   const int64_t block_rows = fc_k_min(N, ROW_BLOCK);
   row_block b = {
       .x = scratch, .dx = scratch + block_rows * C, .logits = scratch + 2 * block_rows * C};

@@ -22,10 +22,10 @@ enum {
 };
 static const double parallel_from_flop = 4e6; /* below, threads cost more than they bring */
 
-/* C (rows, width) = alpha A B (+ C): element (r,k) of A at a[r a_row + k a_k], (k,j) of B at
- * b[k b_k + j]. */
+/* C (rows, width) = alpha A B (+ bias) (+ C): element (r,k) of A at a[r a_row + k a_k], (k,j) of B
+ * at b[k b_k + j]. */
 typedef struct {
-  const float *a, *b;
+  const float *a, *b, *bias;
   float *c;
   int64_t a_row, a_k, b_k, ldc, K;
   float alpha;
@@ -157,7 +157,9 @@ static void panel_tiles(tile_kind kind, tile_task t, int64_t M, int cols, int ve
 static void one_panel(tile_kind kind, const fc_product *p, tile_task t, const float *B, int64_t ldb,
                       int cols) {
   _Alignas(64) float panel[PANEL_K * MAX_WIDTH];
+  float bias[MAX_WIDTH] = {0};
   const int vectors = cols > kind.lanes ? 2 : 1, width = vectors * kind.lanes;
+  if (t.bias && cols < width) t.bias = memcpy(bias, t.bias, (size_t)cols * sizeof *bias);
   t.b = panel;
   t.b_k = width;
   if (p->transpose_b) {
@@ -182,6 +184,7 @@ static void row_block(const fc_product *p, float *C, int64_t ldc, const float *A
   do { /* once also when K is 0: C must be cleared */
     for (int64_t n0 = 0; n0 < p->N; n0 += width) {
       const tile_task t = {.a = A + k0 * a_k,
+                           .bias = p->bias && k0 == 0 ? p->bias + n0 : NULL,
                            .a_row = a_row,
                            .a_k = a_k,
                            .c = C + n0,
@@ -219,6 +222,7 @@ static void thread_share(fc_product p, float *C, int64_t ldc, const float *A, in
     serial_product(p, C + first * ldc, ldc, A + first * (p.transpose_a ? 1 : lda), lda, B, ldb);
   } else {
     p.N = share(p.N, MAX_WIDTH, i, n, &first);
+    if (p.bias) p.bias += first;
     serial_product(p, C + first, ldc, A, lda, B + first * (p.transpose_b ? ldb : 1), ldb);
   }
 }

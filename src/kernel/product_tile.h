@@ -44,10 +44,10 @@ TILE_NAME(tile)(const tile_task *t, const int rows, const int vectors) {
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; v++) {
       TILE_LOOSE *c = (TILE_LOOSE *)(t->c + r * t->ldc + v * TILE_LANES);
-      if (t->accumulate)
-        *c = TILE_FMA(alpha, sum[r][v], *c);
-      else
-        *c = alpha * sum[r][v];
+      TILE_VECTOR value = alpha * sum[r][v];
+      if (t->bias) value += *(const TILE_LOOSE *)(t->bias + v * TILE_LANES);
+      if (t->accumulate) value += *c;
+      *c = value;
     }
 }
 

@@ -6,9 +6,12 @@
 
 /* Largest element, ignoring NaN; -inf when n is 0. */
 float fc_k_row_max(const float *x, int64_t n);
-/* Sum of exp(x - shift); NaN if any element is NaN. Long rows are added up in double. */
+/* Sum of exp(x - shift), shift >= x; NaN if any element is NaN. Long rows are added up in double.
+ */
 double fc_k_row_exp_sum(const float *x, float shift, int64_t n);
-/* p = factor exp(x - shift); returns the sum of p. p may be x. */
-float fc_k_row_exp(float *p, const float *x, float shift, float factor, int64_t n);
+/* y = exp(x - shift); returns what fc_k_row_exp_sum would, bit for bit. y may be x. */
+double fc_k_row_exp(float *y, const float *x, float shift, int64_t n);
+/* y = a x. y may be x. */
+void fc_k_row_scale(float *y, const float *x, float a, int64_t n);
 
 #endif
