@@ -175,6 +175,7 @@ static hid_t create_dataset(const fc_store_file *f, const char *path, const char
     H5Pset_chunk(layout, 1, &(hsize_t){(hsize_t)chunk});
     H5Pset_shuffle(layout);
     H5Pset_deflate(layout, 4);
+    H5Pset_fletcher32(layout); /* a damaged chunk is noticed, not read */
   }
   hid_t space = H5Screate_simple(1, &(hsize_t){(hsize_t)total}, NULL);
   hid_t dataset = H5Dcreate2(f->file, path, type, space, links, layout, H5P_DEFAULT);
