@@ -167,20 +167,25 @@ static void shards_have_few_labels(void **state) {
   fc_split_input in = make_input(20000, 0);
   fc_split_settings s = way("shards");
   fc_split *split;
+  int far_apart = 0;
   assert_ok(fc_split_labels(&s, &in, 0.0, 3, 3, 100, &split));
   for (uint32_t k = 0; k < 100; k++) {
     size_t n;
     bool has[CLASSES] = {false};
-    int classes = 0;
+    int classes = 0, lowest = CLASSES, highest = 0;
     const uint32_t *own = fc_split_device(split, k, &n);
     assert_true(n >= 199 && n <= 201);
     for (size_t i = 0; i < n; i++) {
       classes += !has[label[own[i]]];
       has[label[own[i]]] = true;
+      if (label[own[i]] < lowest) lowest = label[own[i]];
+      if (label[own[i]] > highest) highest = label[own[i]];
     }
-    assert_true(classes <= 4); /* two shards, each within a class or over one border */
+    far_apart += highest - lowest >= 3; /* six of ten for two random shards */
+    assert_true(classes <= 4);          /* two shards, each within a class or over one border */
   }
   assert_true(concentration(split, 100) > 0.45);
+  assert_true(far_apart >= 40);
   fc_split_destroy(&split);
 }
 
