@@ -282,11 +282,12 @@ static fc_err add_name(fc_bpe *bpe, fc_text bytes, fc_buffer *scratch, int32_t *
   return fc_string_table_add(&bpe->names, (fc_text){scratch->data, scratch->size}, id);
 }
 
-/* Bytes in the order of their names, as Hugging Face's trainer numbers them. */
+/* Bytes in the order of their names, as Hugging Face's trainer numbers them: first those that stand
+ * for themselves, then the shifted ones. */
 static fc_err add_byte_names(const learner *l, fc_bpe *bpe, fc_buffer *scratch, int32_t *id_of) {
-  for (int32_t code_point = 0; code_point < 512; code_point++)
+  for (int shifted = 0; shifted < 2; shifted++)
     for (int byte = 0; byte < 256; byte++)
-      if (fc_bpe_byte_to_code_point((uint8_t)byte) == code_point)
+      if ((fc_bpe_byte_to_code_point((uint8_t)byte) >= 256) == shifted)
         FC_TRY(add_name(bpe, fc_string_table_get(&l->tokens, byte), scratch, &id_of[byte]));
   return FC_ERR_OK;
 }

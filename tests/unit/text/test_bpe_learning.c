@@ -86,8 +86,9 @@ static void naive_join(naive *l, const int best[2]) {
     }
     l->n[w] = kept;
   }
-  snprintf(l->spelling[l->tokens++], sizeof l->spelling[0], "%s%s", l->spelling[best[0]],
-           l->spelling[best[1]]);
+  char joined[sizeof l->spelling[0]];
+  snprintf(joined, sizeof joined, "%s%s", l->spelling[best[0]], l->spelling[best[1]]);
+  memcpy(l->spelling[l->tokens++], joined, sizeof joined);
 }
 
 /* Random words of few letters: many ties and overlaps. */
