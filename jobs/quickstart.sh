@@ -59,7 +59,7 @@ mkdir -p build
 
 step "3/4 running $experiment on $ranks ranks"
 result=$output/$name.h5
-mpi_run "$ranks" build/fedcell run "$experiment" --output "$result" ||
+mpi_run "$ranks" build/fedcell run "$experiment" --overwrite --output "$result" ||
   die "the run failed, see its message above"
 
 step "4/4 results"

@@ -91,7 +91,8 @@ typedef struct {
   float alpha;              /* scale alpha/R */
   float dropout;            /* on the adapter's input, training only */
   const char *const *saved; /* PEFT's modules_to_save: whole modules trained as they are:
-                               "classifier", "pooler", a tensor's or module's name; "all" */
+                               "classifier", "pooler", a tensor's or module's name;
+                               "head": the whole classification head; "all" */
   size_t n_saved;
 } fc_trainable_spec;
 

@@ -36,7 +36,8 @@ void fc_base_shape(const fc_config *cfg, int vocab, fc_model_shape *shape) {
       .pool = FC_POOL_FIRST,
   };
   shape->kv_heads = shape->heads;
-  if (base_is(cfg, "embedded") || strcmp(fc_config_string(cfg, "model.pooling"), "mean") == 0)
+  const char *pooling = fc_config_string(cfg, "model.pooling");
+  if (strcmp(pooling, "mean") == 0 || (base_is(cfg, "embedded") && strcmp(pooling, "auto") == 0))
     shape->pool = FC_POOL_MEAN;
 }
 
@@ -125,8 +126,9 @@ static fc_err tokenizer_and_shape(const fc_config *cfg, fc_task_setup *task, con
            fc_config_string(cfg, "model.family"), folder);
   FC_CHECK(vocab <= shape->vocab, SHAPE, "the tokeniser has %d tokens, the model in %s only %d",
            vocab, folder, shape->vocab);
-  if (fc_config_is_given(cfg, "model.pooling"))
-    shape->pool = fc_config_string(cfg, "model.pooling")[0] == 'm' ? FC_POOL_MEAN : FC_POOL_FIRST;
+  const char *pooling = fc_config_string(cfg, "model.pooling");
+  if (strcmp(pooling, "auto") != 0)
+    shape->pool = strcmp(pooling, "mean") == 0 ? FC_POOL_MEAN : FC_POOL_FIRST;
   return FC_ERR_OK;
 }
 

@@ -14,7 +14,7 @@ static const char *pick(const char *const *names, size_t n, size_t i) {
     return pick(names, sizeof names / sizeof names[0], i);                                         \
   }
 
-CHOICES(pooling_name, "first", "mean")
+CHOICES(pooling_name, "auto", "first", "mean")
 CHOICES(adapter_kind_name, "lora", "full")
 CHOICES(weighting_name, "samples", "uniform")
 CHOICES(objective_name, "masked_lm", "causal_lm", "auto")
@@ -44,10 +44,10 @@ static const fc_option model_options[] = {
      "Folder or file of the tokeniser; empty: the model folder's, the embedded base's own, or "
      "plain "
      "bytes for random weights."},
-    {"model.pooling", FC_OPT_CHOICE, "", "first", FC_OPTION_ANY, pooling_name,
+    {"model.pooling", FC_OPT_CHOICE, "", "auto", FC_OPTION_ANY, pooling_name,
      "What the classification head of an encoder sees: the first token, as BERT does, or the mean "
-     "of all tokens. A folder's config.json may set it (fedcell_pooling). The embedded base is "
-     "always pooled by the mean: a minute of pretraining does not teach a summary token."},
+     "of all tokens. auto: as the base's config.json says (fedcell_pooling), else the first token. "
+     "An embedded base says mean: a minute of pretraining does not teach a summary token."},
     {"model.layers", FC_OPT_INT, "", "2", 1, 1000, NULL, "Blocks of an embedded or random base."},
     {"model.width", FC_OPT_INT, "", "64", 1, 65536, NULL,
      "Width of the residual stream of an embedded or random base."},
@@ -76,9 +76,10 @@ static const fc_option adapter_options[] = {
     {"adapter.targets", FC_OPT_NAMES, "", "[query, value]", FC_OPTION_ANY, NULL,
      "Linear layers that get an adapter, named as PEFT's target_modules (query, key, value, dense, "
      "c_attn, c_proj, c_fc, ...), or all-linear."},
-    {"adapter.saved", FC_OPT_NAMES, "", "[classifier]", FC_OPTION_ANY, NULL,
-     "Modules trained whole and exchanged with the adapter, as PEFT's modules_to_save; ignored for "
-     "language models, which have no classification head."},
+    {"adapter.saved", FC_OPT_NAMES, "", "[head]", FC_OPTION_ANY, NULL,
+     "Modules trained whole and exchanged with the adapter, as PEFT's modules_to_save: classifier, "
+     "pooler, any module or tensor; head: the whole classification head. Ignored for language "
+     "models, which have none."},
 };
 const fc_option_table fc_adapter_options = LIST("adapter: what is trained", adapter_options);
 

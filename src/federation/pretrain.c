@@ -134,6 +134,7 @@ static fc_err setup(const fc_config *cfg, const fc_dataset *ds, const fc_split *
   FC_TRY(fc_corpus_create(ds, task->tokenizer, &format, &task->corpus));
   fc_base_shape(cfg, fc_tokenizer_vocab_size(task->tokenizer), &shape);
   shape.lm_head = true;
+  shape.pool = FC_POOL_MEAN; /* what the folder will say; model.pooling of a run goes first */
   FC_TRY(fc_model_shape_check(&shape));
   FC_TRY(fc_model_create(&shape, &task->model));
   return fc_trainable_create(task->model, &spec, &task->trainable);

@@ -24,6 +24,7 @@ bool fc_match_target(const fc_model *m, int tensor, const char *target) {
 
 bool fc_match_saved(const fc_model *m, int tensor, const char *saved) {
   if (strcmp(saved, "all") == 0) return true;
+  if (strcmp(saved, "head") == 0 && m->tensors[tensor].is_head) return true;
   const char *name = m->tensors[tensor].name;
   for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.')) {
     if (ends_with(name, (size_t)(dot - name), saved)) return true;
@@ -80,6 +81,6 @@ fc_err fc_match_fail_saved(const fc_model *m, const char *saved) {
   }
   return fc_fail(FC_ERR_USAGE,
                  "saved module \"%s\" matches nothing in %s; there are: %s, %s0 to %s%d and what "
-                 "is in them, all",
+                 "is in them, head, all",
                  saved, arch->name, list.text, arch->block, arch->block, m->shape.layers - 1);
 }

@@ -7,7 +7,8 @@
 /* PEFT's rule for adapters: the module is named `target`, or ends with "." + target. "all-linear":
  * every linear layer of the blocks. */
 bool fc_match_target(const fc_model *model, int tensor, const char *target);
-/* The tensor, or a module it lies in, is named `saved` or ends with "." + saved. "all": all. */
+/* The tensor, or a module it lies in, is named `saved` or ends with "." + saved. "head": the whole
+ * classification head; "all": all. */
 bool fc_match_saved(const fc_model *model, int tensor, const char *saved);
 
 /* USAGE with the names that exist. */

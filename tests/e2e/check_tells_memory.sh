@@ -22,4 +22,4 @@ agree many 2 --set adapter.rank=64 --set model.width=256 --set population.device
   --set data.samples=20000 --set federation.participants=400 --set federation.rounds=1
 agree devices 2 --set federation.method=local --set model.width=256 --set adapter.rank=64 \
   --set population.devices=400 --set data.samples=20000 --set federation.participants=400 \
-  --set federation.rounds=1 --set federation.eval_every=1000
+  --set federation.rounds=1 --set federation.eval_devices=4

@@ -118,6 +118,7 @@ static void names_match_by_suffix_at_dots(void **state) {
   expect_count("gpt2", NULL, "h.0", 12);
   expect_count("gpt2", NULL, "transformer.wte.weight", 1);
   expect_count("gpt2", NULL, "all", 2 + 2 * 12 + 2 + 1);
+  expect_count("bert", NULL, "head", 4);
 }
 
 static void a_block_number_is_not_a_prefix(void **state) {
@@ -231,10 +232,10 @@ static void refuses_what_does_not_exist(void **state) {
         "embeddings.word_embeddings, embeddings.position_embeddings, "
         "embeddings.token_type_embeddings, embeddings.LayerNorm, pooler.dense, classifier, "
         "cls.predictions.transform.dense, cls.predictions.transform.LayerNorm, cls.predictions, "
-        "encoder.layer.0 to encoder.layer.1 and what is in them, all");
+        "encoder.layer.0 to encoder.layer.1 and what is in them, head, all");
   FAILS(fc_trainable_create(gpt2, &spec, &t), USAGE,
         "saved module \"clasifier\" matches nothing in gpt2; there are: wte, wpe, ln_f, score, h.0 "
-        "to h.1 and what is in them, all");
+        "to h.1 and what is in them, head, all");
   fc_model_destroy(&bert);
   fc_model_destroy(&gpt2);
 }
