@@ -26,40 +26,42 @@ typedef struct {
   float keep;
 } mask;
 
-static inline uint32_t high_of(uint32_t a, uint32_t b) {
-  return (uint32_t)((uint64_t)a * b >> 32);
-}
-
-/* draw[w][l]: draw w of block 16 group + l. */
+/* draw[w][l]: draw w of block 16 group + l. All rounds of a lane stand in one loop body: that is
+ * what compilers vectorise. */
 static inline void group_draws(uint32_t draw[DRAWS][LANES], const mask *m, uint64_t group) {
-  uint32_t key0 = (uint32_t)m->key, key1 = (uint32_t)(m->key >> 32);
+#pragma omp simd
   for (int l = 0; l < LANES; l++) {
     const uint64_t block = group * LANES + (uint64_t)l;
-    draw[0][l] = (uint32_t)block;
-    draw[1][l] = (uint32_t)(block >> 32);
-    draw[2][l] = (uint32_t)m->high;
-    draw[3][l] = (uint32_t)(m->high >> 32);
-  }
-  for (int round = 0; round < ROUNDS; round++, key0 += 0x9e3779b9u, key1 += 0xbb67ae85u)
-    for (int l = 0; l < LANES; l++) {
-      const uint32_t a = draw[0][l], b = draw[2][l];
-      draw[0][l] = high_of(b, 0xcd9e8d57u) ^ draw[1][l] ^ key0;
-      draw[1][l] = b * 0xcd9e8d57u;
-      draw[2][l] = high_of(a, 0xd2511f53u) ^ draw[3][l] ^ key1;
-      draw[3][l] = a * 0xd2511f53u;
+    uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32);
+    uint32_t c2 = (uint32_t)m->high, c3 = (uint32_t)(m->high >> 32);
+    uint32_t key0 = (uint32_t)m->key, key1 = (uint32_t)(m->key >> 32);
+#pragma GCC unroll 10
+    for (int round = 0; round < ROUNDS; round++, key0 += 0x9e3779b9u, key1 += 0xbb67ae85u) {
+      const uint64_t a = (uint64_t)c0 * 0xd2511f53u, b = (uint64_t)c2 * 0xcd9e8d57u;
+      c0 = (uint32_t)(b >> 32) ^ c1 ^ key0;
+      c1 = (uint32_t)b;
+      c2 = (uint32_t)(a >> 32) ^ c3 ^ key1;
+      c3 = (uint32_t)a;
     }
+    draw[0][l] = c0;
+    draw[1][l] = c1;
+    draw[2][l] = c2;
+    draw[3][l] = c3;
+  }
 }
 
 /* factor (GROUP): 0 or 1/(1 - p) for the elements of a group. */
 static inline void group_factors(float *factor, const mask *m, uint64_t group) {
   uint32_t draw[DRAWS][LANES];
+  const uint32_t threshold = m->threshold;
+  const float keep = m->keep;
   group_draws(draw, m, group);
-  for (int h = 0; h < 2; h++)
-    for (int w = 0; w < DRAWS; w++)
-      for (int l = 0; l < LANES; l++) {
-        const uint32_t bits = draw[w][l] >> (16 * h) & 0xffffu;
-        factor[(h * DRAWS + w) * LANES + l] = bits < m->threshold ? 0.0f : m->keep;
-      }
+  for (int w = 0; w < DRAWS; w++, factor += LANES)
+#pragma omp simd
+    for (int l = 0; l < LANES; l++) {
+      factor[l] = (draw[w][l] & 0xffffu) < threshold ? 0.0f : keep;
+      factor[l + GROUP / 2] = draw[w][l] >> 16 < threshold ? 0.0f : keep;
+    }
 }
 
 FC_K_CLONES

@@ -70,7 +70,7 @@ typedef float loose16 __attribute__((vector_size(64), aligned(4), may_alias));
 
 typedef struct {
   void (*run)(const tile_task *t, int rows, int vectors);
-  int lanes, rows;
+  int lanes, rows; /* rows of a tile two vectors wide; MAX_TILE_ROWS if one */
 } tile_kind;
 
 /* The widest vectors that the CPU has and a product of N columns fills: LoRA's thin products fit
@@ -141,7 +141,8 @@ static void edge_tile(tile_kind kind, tile_task t, int rows, int cols, int vecto
 
 /* All row tiles of one panel; rows are spread evenly over the tiles. t stands at the first. */
 static void panel_tiles(tile_kind kind, tile_task t, int64_t M, int cols, int vectors) {
-  int64_t tiles = (M + kind.rows - 1) / kind.rows;
+  const int most = vectors == 1 ? MAX_TILE_ROWS : kind.rows;
+  int64_t tiles = (M + most - 1) / most;
   for (; tiles > 0; tiles--) {
     const int rows = (int)((M + tiles - 1) / tiles);
     if (cols == vectors * kind.lanes)

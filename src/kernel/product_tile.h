@@ -4,18 +4,18 @@
  *   TILE_TARGET    function attribute that turns the instruction set on
  *   TILE_VECTOR    vector type of TILE_LANES floats, TILE_LOOSE the same unaligned
  *   TILE_SET1(x), TILE_FMA(a, b, c)   broadcast, a * b + c
- *   TILE_ROWS      most rows of a tile, a multiple of 3
+ *   TILE_ROWS      most rows of a tile two vectors wide, 6 or 12
  *
- * A tile holds up to TILE_ROWS x 2 vectors of C in registers. Each element of C is one chain of
- * multiply-adds over k in ascending order, whatever the tile's size: that is why a row's bits do
- * not depend on its neighbours. */
+ * A tile holds TILE_ROWS x 2 vectors of C in registers, or MAX_TILE_ROWS x 1. Each element of C is
+ * one chain of multiply-adds over k in ascending order, whatever the tile's size: that is why a
+ * row's bits do not depend on its neighbours. */
 
 /* The row addresses are p[r / 3] + (r % 3) * a_row: x86 adds 1 x and 2 x a_row for free, which
  * leaves registers for the loop. */
 TILE_TARGET static inline __attribute__((always_inline)) void
 TILE_NAME(tile)(const tile_task *t, const int rows, const int vectors) {
-  TILE_VECTOR sum[TILE_ROWS][2];
-  const float *p[TILE_ROWS / 3];
+  TILE_VECTOR sum[MAX_TILE_ROWS][2];
+  const float *p[MAX_TILE_ROWS / 3];
   const int64_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
   const float *b = t->b;
 #pragma GCC unroll 12
@@ -53,13 +53,14 @@ TILE_NAME(tile)(const tile_task *t, const int rows, const int vectors) {
 
 #define TILE_CASE(r)                                                                               \
   case r:                                                                                          \
-    if (vectors == 2)                                                                              \
-      TILE_NAME(tile)(t, r, 2);                                                                    \
-    else                                                                                           \
+    if (vectors == 1)                                                                              \
       TILE_NAME(tile)(t, r, 1);                                                                    \
+    else                                                                                           \
+      TILE_NAME(tile)(t, r > TILE_ROWS ? TILE_ROWS : r, 2); /* more never come */                  \
     break;
 
 TILE_TARGET static void TILE_NAME(run_tile)(const tile_task *t, int rows, int vectors) {
+  assert(rows <= (vectors == 1 ? MAX_TILE_ROWS : TILE_ROWS));
   switch (rows) {
     TILE_CASE(1)
     TILE_CASE(2)
@@ -67,16 +68,14 @@ TILE_TARGET static void TILE_NAME(run_tile)(const tile_task *t, int rows, int ve
     TILE_CASE(4)
     TILE_CASE(5)
     TILE_CASE(6)
-#if TILE_ROWS > 6
     TILE_CASE(7)
     TILE_CASE(8)
     TILE_CASE(9)
     TILE_CASE(10)
     TILE_CASE(11)
     TILE_CASE(12)
-#endif
   default:
-    assert(!"a tile of 1 to TILE_ROWS rows");
+    assert(!"a tile has 1 to MAX_TILE_ROWS rows");
   }
 }
 
