@@ -51,6 +51,9 @@ typedef struct {
   const char *name, *value;
 } fc_fact;
 
+/* Local. Where the checkpoint of a result file lies: "x.h5" -> "x.ckpt.h5". Caller frees. */
+fc_err fc_checkpoint_path(const char *output, char **path);
+
 typedef struct {
   const char *output;   /* result file; the checkpoint lies beside it */
   bool resume;          /* continue from the checkpoint if there is one */

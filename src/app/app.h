@@ -10,19 +10,48 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* One subcommand. argv[0] is its own name. Collective: every rank calls it, rank 0 alone prints. */
+/* ---- the command line (arguments.c)
+ * --------------------------------------------------------------
+ */
+
+enum { FC_SETS_MAX = 256 };
 typedef struct {
-  const char *name, *arguments, *meaning;
-  fc_err (*run)(const fc_comm *comm, int argc, char **argv);
+  const char *operand; /* the configuration or result file, or what to list */
+  const char *size, *output, *format;
+  const char *set[FC_SETS_MAX];
+  size_t sets;
+  bool resume, overwrite, again, json, quiet, help;
+  int ranks, threads; /* check: 0: as now */
+  int argc;           /* the command and its words as they were given */
+  char **argv;
+} fc_arguments;
+
+/* One subcommand. Collective: every rank calls it, rank 0 alone prints. */
+typedef struct {
+  const char *name;
+  const char *operand; /* what it works on, e.g. "FILE.yaml"; NULL: nothing */
+  const char *options; /* names of the options that it takes, with spaces between */
+  const char *meaning;
+  fc_err (*run)(const fc_comm *comm, const fc_arguments *a);
 } fc_command;
 
-fc_err fc_command_run(const fc_comm *comm, int argc, char **argv);
-fc_err fc_command_check(const fc_comm *comm, int argc, char **argv);
-fc_err fc_command_options(const fc_comm *comm, int argc, char **argv);
-fc_err fc_command_list(const fc_comm *comm, int argc, char **argv);
-fc_err fc_command_pretrain(const fc_comm *comm, int argc, char **argv);
-fc_err fc_command_info(const fc_comm *comm, int argc, char **argv);
-fc_err fc_command_rerun(const fc_comm *comm, int argc, char **argv);
+fc_err fc_command_run(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_check(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_options(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_pretrain(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_info(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a);
+
+/* Local. argv[0] is the command's own name. USAGE on an option that it does not take or a missing
+ * value, and when the operands are not as many as it wants (unless help is asked for). */
+fc_err fc_arguments_read(const fc_command *c, int argc, char **argv, fc_arguments *a);
+/* Prints how the command is called. */
+void fc_arguments_usage(const fc_command *c);
+
+/* Collective. Rank 0 reads the file, all ranks parse the same text and lay over size and sets.
+ * USAGE with all faults; *out is to be destroyed in any case. (configuration.c) */
+fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config **out);
 
 /* ---- printing (print.c) ---------------------------------------------------------------------- */
 
@@ -30,6 +59,8 @@ fc_err fc_command_rerun(const fc_comm *comm, int argc, char **argv);
 void fc_app_print_init(int rank);
 void fc_app_say(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
 void fc_app_note(const char *format, ...) __attribute__((format(printf, 1, 2))); /* stderr */
+/* IO if anything said could not be written: a full disk, a closed pipe. */
+fc_err fc_app_print_end(void);
 /* stderr, whatever the rank: for a failure that the others do not know of. */
 void fc_app_note_here(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "12.3 GB", "4.1 min": numbers for people. Buffers of 32 bytes. */
@@ -37,29 +68,25 @@ enum { FC_HUMAN = 32 };
 char *fc_app_human(char *buffer, double value, const char *unit);
 char *fc_app_human_time(char *buffer, double seconds);
 
-/* ---- the command line of commands that work on a configuration (arguments.c) --------------------
+/* ---- where results go (output.c) ---------------------------------------------------------------
  */
 
-enum { FC_SETS_MAX = 256 };
-typedef struct {
-  const char *file; /* the configuration, or a result file */
-  const char *size, *output, *format;
-  const char *set[FC_SETS_MAX];
-  size_t sets;
-  bool resume, overwrite, again, json, quiet;
-  int ranks, threads; /* check: 0: as now */
-} fc_arguments;
+enum { FC_PATH_SIZE = 4096 };
+/* Collective. `path` (FC_PATH_SIZE): --output or the default. Its folders are made and can be
+ * written in. What is there already is refused, unless --overwrite or --resume is given; *done:
+ * --resume and the result is finished. */
+fc_err fc_output_prepare(const fc_comm *comm, const fc_arguments *a, const fc_config *cfg,
+                         char *path, bool *done);
+/* Local. Can a file be written there? Makes the folders on the way. IO with the reason. */
+fc_err fc_output_make_folders(const char *path);
 
-/* Local. `allowed` lists the long options that this command takes, e.g. "set size output". USAGE on
- * anything else, and when not exactly one FILE is given (file_name: what it is called). */
-fc_err fc_arguments_read(int argc, char **argv, const char *allowed, const char *file_name,
-                         fc_arguments *a);
-/* Collective. Rank 0 reads the file, all ranks parse the same text, lay over size and sets. Faults
- * stay collected: the caller finishes. */
-fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config **out);
+/* ---- a run and what is said about it (command_run.c, progress.c, facts.c)
+ * -------------------------
+ */
 
-/* ---- a run and what is said about it (progress.c, provenance in facts.c)
- * --------------------------- */
+/* Collective. Runs with progress lines; `stop` as in fc_run_request. */
+fc_err fc_app_run(const fc_comm *comm, fc_config *cfg, const fc_arguments *a, const char *output,
+                  volatile sig_atomic_t *stop, fc_run_summary *summary);
 
 typedef struct {
   double start_s, told_s; /* wall clock */
@@ -72,6 +99,6 @@ void fc_progress_round(void *progress, const fc_round_report *r);
 void fc_progress_end(fc_progress *p);
 
 /* Facts of the build and the call; borrowed static memory. */
-const fc_fact *fc_app_facts(int argc, char **argv, size_t *n);
+const fc_fact *fc_app_facts(const fc_arguments *a, size_t *n);
 
 #endif

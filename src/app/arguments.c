@@ -1,125 +1,160 @@
-/* arguments.c - options of the subcommands, and the configuration they lead to. */
+/* arguments.c - the command line of a subcommand: one table of options drives reading and help.
+ *
+ * Options are written out in full, --name VALUE or --name=VALUE, before or after the operand; "--"
+ * ends them. Abbreviations are refused: a script that uses one would break with the next option. */
 #include "app.h"
-#include "fedcell/fc_mem.h"
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct option options[] = {
-    {"set", required_argument, NULL, 's'},    {"size", required_argument, NULL, 'z'},
-    {"output", required_argument, NULL, 'o'}, {"resume", no_argument, NULL, 'r'},
-    {"overwrite", no_argument, NULL, 'w'},    {"again", no_argument, NULL, 'a'},
-    {"json", no_argument, NULL, 'j'},         {"format", required_argument, NULL, 'f'},
-    {"ranks", required_argument, NULL, 'n'},  {"threads", required_argument, NULL, 't'},
-    {"quiet", no_argument, NULL, 'q'},        {NULL, 0, NULL, 0}};
+typedef enum { FLAG, TEXT, COUNT, SETS } option_kind;
 
-/* Is the word one of those in the space-separated list? */
-static bool lists(const char *list, const char *word) {
-  size_t length = strlen(word);
-  for (const char *at = list; (at = strstr(at, word)); at += length)
-    if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
+typedef struct {
+  const char *name;
+  option_kind kind;
+  size_t offset;     /* of the field in fc_arguments */
+  const char *value; /* what it takes, for the help */
+  const char *meaning;
+} option;
+
+#define AT(field) offsetof(fc_arguments, field)
+static const option options[] = {
+    {"set", SETS, AT(set), "KEY=VALUE", "lay a value over the file's; may be given many times"},
+    {"size", TEXT, AT(size), "NAME", "lay the file's `sizes: NAME` over its values"},
+    {"output", TEXT, AT(output), "OUT.h5",
+     "result file (default: results/<experiment>-<method>-seed<seed>.h5)"},
+    {"resume", FLAG, AT(resume), NULL, "continue from the checkpoint, if there is one"},
+    {"overwrite", FLAG, AT(overwrite), NULL, "replace an existing result or checkpoint"},
+    {"quiet", FLAG, AT(quiet), NULL, "no progress lines"},
+    {"again", FLAG, AT(again), NULL, "make it anew, even if the cache has it"},
+    {"json", FLAG, AT(json), NULL, "print for programs"},
+    {"format", TEXT, AT(format), "FORMAT", "text (default), md, yaml or json"},
+    {"ranks", COUNT, AT(ranks), "N", "told for so many ranks on a node (default: as now)"},
+    {"threads", COUNT, AT(threads), "N", "told for so many threads a rank (default: as now)"},
+    {"help", FLAG, AT(help), NULL, "this text"},
+};
+enum { OPTIONS = sizeof options / sizeof options[0] };
+
+static const char *option_name(size_t i) {
+  return i < OPTIONS ? options[i].name : NULL;
+}
+
+/* Does the command take it? Every command can tell its usage. */
+static bool takes(const fc_command *c, const option *o) {
+  if (strcmp(o->name, "help") == 0) return true;
+  size_t length = strlen(o->name);
+  for (const char *at = c->options; (at = strstr(at, o->name)); at += length)
+    if ((at == c->options || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+      return true;
   return false;
 }
 
-static fc_err read_count(const char *name, const char *text, int *out) {
+static const option *find(const fc_command *c, const char *name, size_t length) {
+  for (size_t i = 0; i < OPTIONS; i++)
+    if (strlen(options[i].name) == length && strncmp(options[i].name, name, length) == 0 &&
+        takes(c, &options[i]))
+      return &options[i];
+  return NULL;
+}
+
+/* The option that the user may have meant: what the word abbreviates, else the nearest name. */
+static const option *meant(const fc_command *c, const char *name) {
+  for (size_t i = 0; i < OPTIONS; i++)
+    if (*name && strncmp(options[i].name, name, strlen(name)) == 0 && takes(c, &options[i]))
+      return &options[i];
+  const char *near = fc_nearest_name(name, option_name);
+  return near ? find(c, near, strlen(near)) : NULL;
+}
+
+static fc_err no_option(const fc_command *c, const char *word, const char *name, size_t length) {
+  char copy[64];
+  snprintf(copy, sizeof copy, "%.*s", (int)(length < 63 ? length : 63), name);
+  const option *near = meant(c, copy);
+  if (near)
+    return fc_fail(FC_ERR_USAGE, "%s: no option %s; did you mean --%s?", c->name, word, near->name);
+  return fc_fail(FC_ERR_USAGE, "%s: no option %s; see fedcell %s --help", c->name, word, c->name);
+}
+
+static fc_err read_count(const fc_command *c, const option *o, const char *text, int *out) {
   char *end = NULL;
   errno = 0;
   long value = strtol(text, &end, 10);
-  FC_CHECK(!errno && *text && !*end && value >= 1 && value <= 1000000, USAGE,
-           "--%s %s: must be a whole number from 1 to 1000000", name, text);
+  FC_CHECK(!errno && !*end && value >= 1 && value <= 1000000, USAGE,
+           "%s --%s %s: must be a whole number from 1 to 1000000", c->name, o->name, text);
   *out = (int)value;
   return FC_ERR_OK;
 }
 
-static fc_err take(fc_arguments *a, int letter) {
-  switch (letter) {
-  case 's':
-    FC_CHECK(a->sets < FC_SETS_MAX, USAGE, "--set: at most %d of them", FC_SETS_MAX);
-    a->set[a->sets++] = optarg;
+static fc_err store(const fc_command *c, const option *o, const char *value, fc_arguments *a) {
+  void *field = (char *)a + o->offset;
+  switch (o->kind) {
+  case FLAG:
+    *(bool *)field = true;
     return FC_ERR_OK;
-  case 'z':
-    a->size = optarg;
+  case TEXT:
+    *(const char **)field = value;
     return FC_ERR_OK;
-  case 'o':
-    a->output = optarg;
-    return FC_ERR_OK;
-  case 'f':
-    a->format = optarg;
-    return FC_ERR_OK;
-  case 'r':
-    a->resume = true;
-    return FC_ERR_OK;
-  case 'w':
-    a->overwrite = true;
-    return FC_ERR_OK;
-  case 'a':
-    a->again = true;
-    return FC_ERR_OK;
-  case 'j':
-    a->json = true;
-    return FC_ERR_OK;
-  case 'q':
-    a->quiet = true;
-    return FC_ERR_OK;
-  case 'n':
-    return read_count("ranks", optarg, &a->ranks);
-  default:
-    return read_count("threads", optarg, &a->threads);
+  case COUNT:
+    return read_count(c, o, value, field);
+  case SETS:
+    break;
   }
-}
-
-fc_err fc_arguments_read(int argc, char **argv, const char *allowed, const char *file_name,
-                         fc_arguments *a) {
-  *a = (fc_arguments){0};
-  optind = 0; /* start anew: the program's own name and the command came first */
-  opterr = 0;
-  int letter, index = 0;
-  while ((letter = getopt_long(argc, argv, ":", options, &index)) != -1) {
-    FC_CHECK(letter != ':', USAGE, "%s %s: needs a value", argv[0], argv[optind - 1]);
-    FC_CHECK(letter != '?' && lists(allowed, options[index].name), USAGE,
-             "%s: no option %s; see fedcell --help", argv[0], argv[optind - 1]);
-    FC_TRY(take(a, letter));
-  }
-  FC_CHECK(argc - optind == 1, USAGE, "%s: needs one %s, got %d; see fedcell --help", argv[0],
-           file_name, argc - optind);
-  a->file = argv[optind];
+  FC_CHECK(a->sets < FC_SETS_MAX, USAGE, "%s --set: at most %d of them", c->name, FC_SETS_MAX);
+  a->set[a->sets++] = value;
   return FC_ERR_OK;
 }
 
-static fc_err read_whole(const char *path, char **text, int64_t *length) {
-  FILE *f = fopen(path, "rb");
-  FC_CHECK(f, IO, "%s: cannot be read: %s", path, strerror(errno));
-  fc_err err = FC_ERR_OK;
-  size_t n = 0, room = 0;
-  do {
-    room = room ? 2 * room : 65536;
-    FC_TRY_GOTO(err, fc_realloc(room, 1, text), done);
-    n += fread(*text + n, 1, room - n, f);
-  } while (n == room);
-  if (ferror(f)) err = fc_fail(FC_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
-  *length = (int64_t)n;
-done:
-  fclose(f);
-  return err;
+/* Takes the option at argv[*i], and its value, which may be the next word. */
+static fc_err read_option(const fc_command *c, int argc, char **argv, int *i, fc_arguments *a) {
+  const char *word = argv[*i], *name = word + 2, *equals = strchr(word, '=');
+  if (strcmp(word, "-h") == 0) {
+    a->help = true;
+    return FC_ERR_OK;
+  }
+  size_t length = word[1] != '-' ? 0 : equals ? (size_t)(equals - name) : strlen(name);
+  const option *o = find(c, name, length);
+  if (!o) return no_option(c, word, name, length);
+  const char *value = equals ? equals + 1 : NULL;
+  if (o->kind == FLAG) {
+    FC_CHECK(!value, USAGE, "%s %s: --%s takes no value", c->name, word, o->name);
+    return store(c, o, NULL, a);
+  }
+  /* an option in the value's place is one that was forgotten; --name=--value says it is meant */
+  if (!value && *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0) value = argv[++*i];
+  FC_CHECK(value && *value, USAGE, "%s --%s: needs a value: --%s %s", c->name, o->name, o->name,
+           o->value);
+  return store(c, o, value, a);
 }
 
-fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config **out) {
-  size_t n = 0;
-  const fc_option_table *tables = fc_federation_tables(&n);
-  char *text = NULL;
-  int64_t length = 0;
-  fc_err err = comm->rank == 0 ? read_whole(a->file, &text, &length) : FC_ERR_OK;
-  FC_TRY_GOTO(err, fc_agree(comm, err), done);
-  FC_TRY_GOTO(err, fc_comm_broadcast(comm, &length, sizeof length, 0), done);
-  if (comm->rank != 0) err = fc_alloc((size_t)length + 1, 1, &text);
-  FC_TRY_GOTO(err, fc_agree(comm, err), done);
-  FC_TRY_GOTO(err, fc_comm_broadcast(comm, text, (size_t)length, 0), done);
-  err = fc_config_create(tables, n, out);
-  if (err == FC_ERR_OK) err = fc_config_load_text(*out, a->file, text, (size_t)length, a->size);
-  for (size_t i = 0; i < a->sets && err == FC_ERR_OK; i++) fc_config_set(*out, a->set[i]);
-  err = fc_agree(comm, err);
-done:
-  fc_free(text);
-  return err;
+fc_err fc_arguments_read(const fc_command *c, int argc, char **argv, fc_arguments *a) {
+  *a = (fc_arguments){.argc = argc, .argv = argv};
+  bool ended = false;
+  int operands = 0;
+  for (int i = 1; i < argc; i++) {
+    if (!ended && strcmp(argv[i], "--") == 0) {
+      ended = true;
+    } else if (!ended && argv[i][0] == '-' && argv[i][1] != '\0') {
+      FC_TRY(read_option(c, argc, argv, &i, a));
+    } else {
+      a->operand = argv[i];
+      operands++;
+    }
+  }
+  if (a->help) return FC_ERR_OK;
+  FC_CHECK(c->operand || operands == 0, USAGE, "%s: takes no argument %s; see fedcell %s --help",
+           c->name, a->operand, c->name);
+  FC_CHECK(!c->operand || operands == 1, USAGE, "%s: needs one %s, got %d; see fedcell %s --help",
+           c->name, c->operand, operands, c->name);
+  return FC_ERR_OK;
+}
+
+void fc_arguments_usage(const fc_command *c) {
+  fc_app_say("usage: fedcell %s%s%s [OPTION]...\n\n%s.\n\n", c->name, c->operand ? " " : "",
+             c->operand ? c->operand : "", c->meaning);
+  for (size_t i = 0; i < OPTIONS; i++) {
+    const option *o = &options[i];
+    char form[40];
+    snprintf(form, sizeof form, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+    if (takes(c, o)) fc_app_say("  %-18s %s\n", form, o->meaning);
+  }
 }

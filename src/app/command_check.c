@@ -1,6 +1,5 @@
 /* command_check.c - fedcell check, options, list: what would run, and what there is. */
 #include "app.h"
-#include "fedcell/fc_cell.h"
 #include "fedcell/fc_data.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_model.h"
@@ -55,37 +54,23 @@ static fc_err show_estimate_json(const fc_estimate *e) {
 }
 
 static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
-  fc_cell *cell = NULL;
   fc_estimate estimate;
   char *text = NULL;
   int ranks = a->ranks ? a->ranks : comm->size;
   int threads = a->threads ? a->threads : omp_get_max_threads();
-  /* the cell adds faults that only several options together show */
-  fc_err cell_err = fc_cell_create(cfg, (uint64_t)fc_config_int(cfg, "seed"), &cell);
-  fc_err err = fc_config_finish(cfg);
-  if (err == FC_ERR_OK) err = cell_err;
-  if (err == FC_ERR_OK) err = fc_federation_estimate(cfg, ranks, threads, &estimate);
-  if (err == FC_ERR_OK && a->json) {
-    err = show_estimate_json(&estimate);
-  } else if (err == FC_ERR_OK) {
-    FC_TRY_GOTO(err, fc_config_dump(cfg, &text), done);
-    fc_app_say("%s", text);
-    show_estimate(&estimate, ranks, threads);
-  }
-done:
+  FC_TRY(fc_federation_estimate(cfg, ranks, threads, &estimate));
+  if (a->json) return show_estimate_json(&estimate);
+  FC_TRY(fc_config_dump(cfg, &text));
+  fc_app_say("%s", text);
+  show_estimate(&estimate, ranks, threads);
   fc_free(text);
-  fc_cell_destroy(&cell);
-  return err;
+  return FC_ERR_OK;
 }
 
-fc_err fc_command_check(const fc_comm *comm, int argc, char **argv) {
-  fc_arguments a;
+fc_err fc_command_check(const fc_comm *comm, const fc_arguments *a) {
   fc_config *cfg = NULL;
-  FC_TRY(fc_arguments_read(argc, argv, "set size ranks threads json", "FILE.yaml", &a));
-  fc_err err = fc_arguments_config(comm, &a, &cfg);
-  if (err == FC_ERR_OK) err = fc_config_finish(cfg);
-  if (err == FC_ERR_OK && comm->rank == 0) err = check(comm, &a, cfg);
-  err = fc_agree(comm, err);
+  fc_err err = fc_arguments_config(comm, a, &cfg);
+  if (err == FC_ERR_OK) err = fc_agree(comm, comm->rank == 0 ? check(comm, a, cfg) : FC_ERR_OK);
   fc_config_destroy(&cfg);
   return err;
 }
@@ -93,19 +78,17 @@ fc_err fc_command_check(const fc_comm *comm, int argc, char **argv) {
 /* ---- options
  * --------------------------------------------------------------------------------------- */
 
-fc_err fc_command_options(const fc_comm *comm, int argc, char **argv) {
+static const char *format_name(size_t i) {
+  static const char *const names[] = {"text", "md", "yaml", "json"};
+  return i < sizeof names / sizeof names[0] ? names[i] : NULL;
+}
+
+fc_err fc_command_options(const fc_comm *comm, const fc_arguments *a) {
   (void)comm;
-  const char *format = "text";
-  if (argc == 3 && strcmp(argv[1], "--format") == 0)
-    format = argv[2];
-  else if (argc == 2 && strncmp(argv[1], "--format=", 9) == 0)
-    format = argv[1] + 9;
-  else
-    FC_CHECK(argc == 1, USAGE, "options: takes only --format text|md|yaml|json");
-  FC_CHECK(strcmp(format, "text") == 0 || strcmp(format, "md") == 0 ||
-               strcmp(format, "yaml") == 0 || strcmp(format, "json") == 0,
-           USAGE, "options --format %s: allowed are text, md, yaml, json", format);
-  size_t n = 0;
+  const char *format = a->format ? a->format : format_name(0);
+  size_t n = 0, i = 0;
+  while (format_name(i) && strcmp(format_name(i), format) != 0) i++;
+  FC_CHECK(format_name(i), USAGE, "options --format %s: allowed are text, md, yaml, json", format);
   const fc_option_table *tables = fc_federation_tables(&n);
   char *text = NULL;
   FC_TRY(fc_config_reference(tables, n, format, &text));
@@ -149,16 +132,15 @@ static const struct {
 };
 enum { LISTS = sizeof lists / sizeof lists[0] };
 
-fc_err fc_command_list(const fc_comm *comm, int argc, char **argv) {
+fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a) {
   (void)comm;
-  FC_CHECK(argc == 2, USAGE, "list: what? methods, models, datasets or experiments");
-  if (strcmp(argv[1], "experiments") == 0) return list_experiments();
+  const char *what = a->operand;
+  if (strcmp(what, "experiments") == 0) return list_experiments();
   for (size_t l = 0; l < LISTS; l++) {
-    if (strcmp(argv[1], lists[l].what) != 0) continue;
+    if (strcmp(what, lists[l].what) != 0) continue;
     for (size_t i = 0; lists[l].name(i); i++)
       fc_app_say("%-22s %s\n", lists[l].name(i), lists[l].meaning(i));
     return FC_ERR_OK;
   }
-  return fc_fail(FC_ERR_USAGE, "list %s: allowed are methods, models, datasets, experiments",
-                 argv[1]);
+  return fc_fail(FC_ERR_USAGE, "list %s: allowed are methods, models, datasets, experiments", what);
 }

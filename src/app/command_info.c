@@ -10,14 +10,15 @@
 /* Everything is collected as JSON; the text form is printed from it. */
 typedef struct {
   json_t *datasets;
+  bool failed;
 } visited;
 
 static void visit(void *arg, const char *path, const char *unit, const char *description,
                   int64_t count) {
   visited *v = arg;
-  json_array_append_new(v->datasets,
-                        json_pack("{s:s, s:s, s:s, s:I}", "path", path, "unit", unit, "description",
-                                  description, "count", (json_int_t)count));
+  json_t *one = json_pack("{s:s, s:s, s:s, s:I}", "path", path, "unit", unit, "description",
+                          description, "count", (json_int_t)count);
+  if (json_array_append_new(v->datasets, one) != 0) v->failed = true;
 }
 
 static const char *const texts[] = {"experiment", "method",         "version",     "git_commit",
@@ -115,9 +116,11 @@ static fc_err collect(const char *path, json_t **info) {
   if (err == FC_ERR_OK) err = figures(r, finals, COUNT_OF(finals), false, &final);
   if (err == FC_ERR_OK) err = figures(r, totals, COUNT_OF(totals), true, &total);
   if (err == FC_ERR_OK) err = fc_store_visit(r, visit, &v);
-  if (err == FC_ERR_OK)
+  if (err == FC_ERR_OK && !v.failed)
     *info = json_pack("{s:s, s:o, s:O, s:O, s:O}", "file", path, "provenance", provenance(r),
                       "final", final, "total", total, "datasets", v.datasets);
+  if (err == FC_ERR_OK && !*info)
+    err = fc_fail(FC_ERR_DATA, "%s: cannot be told as JSON: a name is not UTF-8", path);
   json_decref(final);
   json_decref(total);
   json_decref(v.datasets);
@@ -127,20 +130,20 @@ static fc_err collect(const char *path, json_t **info) {
 
 static fc_err show(const fc_arguments *a) {
   json_t *info = NULL;
-  FC_TRY(collect(a->file, &info));
-  if (a->json) {
-    char *text = json_dumps(info, JSON_INDENT(2));
-    fc_app_say("%s\n", text ? text : "");
-    free(text); /* jansson's own allocation */
-  } else {
+  FC_TRY(collect(a->operand, &info));
+  char *text = a->json ? json_dumps(info, JSON_INDENT(2)) : NULL;
+  fc_err err = FC_ERR_OK;
+  if (!a->json)
     show_text(info);
-  }
+  else if (text)
+    fc_app_say("%s\n", text);
+  else
+    err = fc_fail(FC_ERR_NOMEM, "info: out of memory");
+  free(text); /* jansson's own allocation */
   json_decref(info);
-  return FC_ERR_OK;
+  return err;
 }
 
-fc_err fc_command_info(const fc_comm *comm, int argc, char **argv) {
-  fc_arguments a;
-  FC_TRY(fc_arguments_read(argc, argv, "json", "OUT.h5", &a));
-  return fc_agree(comm, comm->rank == 0 ? show(&a) : FC_ERR_OK);
+fc_err fc_command_info(const fc_comm *comm, const fc_arguments *a) {
+  return fc_agree(comm, comm->rank == 0 ? show(a) : FC_ERR_OK);
 }

@@ -10,25 +10,31 @@
 #include <string.h>
 
 static const fc_command commands[] = {
-    {"run", "FILE.yaml [--set key=value]... [--size NAME] [--output OUT.h5] [--resume|--overwrite]",
-     "run an experiment", fc_command_run},
-    {"check", "FILE.yaml [--set ...] [--size NAME] [--ranks N] [--threads N] [--json]",
-     "validate; print the resolved configuration, memory and work", fc_command_check},
-    {"options", "[--format text|md|yaml|json]", "every option of a configuration",
+    {"run", "FILE.yaml", "set size output resume overwrite quiet",
+     "Runs an experiment and writes its result file", fc_command_run},
+    {"check", "FILE.yaml", "set size ranks threads json",
+     "Validates; prints the resolved configuration, memory and work", fc_command_check},
+    {"options", NULL, "format", "Every option of a configuration, with unit, range and meaning",
      fc_command_options},
-    {"list", "methods|models|datasets|experiments", "what there is to choose from",
+    {"list", "methods|models|datasets|experiments", "", "What there is to choose from",
      fc_command_list},
-    {"pretrain", "FILE.yaml [--set ...] [--size NAME] [--again]",
-     "make the small base model that the file asks for, unless the cache has it",
+    {"pretrain", "FILE.yaml", "set size again",
+     "Makes the small base model that the file asks for, unless the cache has it",
      fc_command_pretrain},
-    {"info", "OUT.h5 [--json]", "what a result file holds, and its final figures", fc_command_info},
-    {"rerun", "OUT.h5", "run again from the configuration inside a result file and compare",
-     fc_command_rerun},
+    {"info", "OUT.h5", "json", "What a result file holds, and its final figures", fc_command_info},
+    {"rerun", "OUT.h5", "quiet",
+     "Runs again from the configuration inside a result file and compares", fc_command_rerun},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static const char *command_name(size_t i) {
   return i < COMMANDS ? commands[i].name : NULL;
+}
+
+static const fc_command *find_command(const char *name) {
+  for (size_t i = 0; i < COMMANDS; i++)
+    if (strcmp(commands[i].name, name) == 0) return &commands[i];
+  return NULL;
 }
 
 static void help(void) {
@@ -37,16 +43,27 @@ static void help(void) {
       "usage: mpirun -n RANKS fedcell COMMAND ...\n\n",
       FEDCELL_BUILD_VERSION);
   for (size_t i = 0; i < COMMANDS; i++)
-    fc_app_say("  fedcell %s %s\n      %s\n", commands[i].name, commands[i].arguments,
-               commands[i].meaning);
+    fc_app_say("  fedcell %s%s%s\n      %s\n", commands[i].name, commands[i].operand ? " " : "",
+               commands[i].operand ? commands[i].operand : "", commands[i].meaning);
   fc_app_say(
-      "\nExit codes: 0 done, 2 bad input, 75 stopped by a signal with a checkpoint (run again "
-      "with --resume), 1 other failures.\n");
+      "\nfedcell COMMAND --help tells a command's options.\n"
+      "Exit codes: 0 done, 2 bad input, 75 stopped by a signal with a checkpoint (run again with "
+      "--resume), 1 other failures.\n");
+}
+
+static bool is(const char *word, const char *a, const char *b) {
+  return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+static fc_err no_command(const char *word) {
+  const char *near = fc_nearest_name(word, command_name);
+  return near ? fc_fail(FC_ERR_USAGE, "no command %s; did you mean %s?", word, near)
+              : fc_fail(FC_ERR_USAGE, "no command %s; see fedcell --help", word);
 }
 
 static fc_err dispatch(const fc_comm *comm, int argc, char **argv) {
-  if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-      strcmp(argv[1], "help") == 0) {
+  bool wants_help = argc > 1 && (is(argv[1], "--help", "-h") || strcmp(argv[1], "help") == 0);
+  if (argc < 2 || (wants_help && argc == 2)) {
     help();
     return FC_ERR_OK;
   }
@@ -54,11 +71,14 @@ static fc_err dispatch(const fc_comm *comm, int argc, char **argv) {
     fc_app_say("fedcell %s (%s)\n", FEDCELL_BUILD_VERSION, FEDCELL_BUILD_COMMIT);
     return FC_ERR_OK;
   }
-  for (size_t i = 0; i < COMMANDS; i++)
-    if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(comm, argc - 1, argv + 1);
-  const char *near = fc_nearest_name(argv[1], command_name);
-  return near ? fc_fail(FC_ERR_USAGE, "no command %s; did you mean %s?", argv[1], near)
-              : fc_fail(FC_ERR_USAGE, "no command %s; see fedcell --help", argv[1]);
+  const char *word = wants_help ? argv[2] : argv[1];
+  const fc_command *command = find_command(word);
+  if (!command) return no_command(word);
+  fc_arguments a = {.help = true};
+  if (!wants_help) FC_TRY(fc_arguments_read(command, argc - 1, argv + 1, &a));
+  if (!a.help) return command->run(comm, &a);
+  fc_arguments_usage(command);
+  return FC_ERR_OK;
 }
 
 static void show_log(fc_log_level level, const char *message) {
@@ -117,6 +137,7 @@ int main(int argc, char **argv) {
   warn_of_binding();
   fc_err err = fc_agree(comm, limit_memory());
   if (err == FC_ERR_OK) err = dispatch(comm, argc, argv);
+  if (err == FC_ERR_OK) err = fc_app_print_end();
   err = leave_together(comm, err);
   if (err != FC_ERR_OK) fc_app_note("fedcell: %s\n", fc_err_message());
   fc_comm_destroy(&comm);

@@ -22,6 +22,11 @@ void fc_app_say(const char *format, ...) {
   va_end(args);
 }
 
+fc_err fc_app_print_end(void) {
+  FC_CHECK(fflush(stdout) == 0 && !ferror(stdout), IO, "standard output cannot be written");
+  return FC_ERR_OK;
+}
+
 void fc_app_note(const char *format, ...) {
   va_list args;
   va_start(args, format);

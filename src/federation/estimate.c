@@ -73,7 +73,10 @@ fc_err fc_federation_estimate(fc_config *cfg, int ranks, int threads, fc_estimat
   fc_task_setup task = {0};
   fc_federation_settings s = fc_federation_settings_read(cfg);
   *out = (fc_estimate){.devices = (uint32_t)fc_config_int(cfg, "population.devices")};
-  fc_err err = fc_task_create(NULL, cfg, &task);
+  fc_cell *cell = NULL;
+  fc_err err = fc_check_configuration(cfg, &cell);
+  fc_cell_destroy(&cell);
+  if (err == FC_ERR_OK) err = fc_task_create(NULL, cfg, &task);
   if (err == FC_ERR_OK) fill(&task, &s, ranks, threads, out);
   fc_task_destroy(&task);
   return err;

@@ -26,10 +26,6 @@ static double mean_length(const fc_federation *fed) {
 }
 
 static fc_err check_settings(const fc_federation *fed) {
-  uint32_t devices = fc_cell_devices(fed->cell);
-  FC_CHECK(fed->set.participants <= devices, USAGE,
-           "federation.participants = %lld: allowed is 0 to population.devices = %u",
-           (long long)fed->set.participants, devices);
   size_t test = 0;
   fc_split_test(fed->task.split, &test);
   FC_CHECK(test > 0, USAGE, "there are no test samples: set data.test_fraction or data.test_file");
@@ -58,10 +54,7 @@ fc_err fc_federation_create(const fc_comm *comm, fc_config *cfg, fc_federation *
   fed->seed = (uint64_t)fc_config_int(cfg, "seed");
   fed->set = fc_federation_settings_read(cfg);
   fed->method = fc_method_find(fed->set.method);
-  fc_err err = fc_cell_create(cfg, fed->seed, &fed->cell);
-  /* faults that only several options together show are told with file and line */
-  if (err == FC_ERR_OK || err == FC_ERR_USAGE) err = fc_config_finish(cfg);
-  FC_TRY(fc_agree(comm, err));
+  FC_TRY(fc_agree(comm, fc_check_configuration(cfg, &fed->cell)));
   FC_TRY(fc_task_create(comm, cfg, &fed->task));
   FC_TRY(fc_agree(comm, local_setup(fed)));
   return fed->method->create ? fed->method->create(fed, &fed->method_state) : FC_ERR_OK;

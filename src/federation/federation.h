@@ -37,6 +37,9 @@ typedef struct {
   fc_local_settings local;
 } fc_federation_settings;
 fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
+/* Local. What only several options together show; USAGE tells all faults with file and line. The
+ * cell is made on the way, as it has faults of its own to find; the caller destroys it. */
+fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell);
 
 extern const fc_option_table fc_run_options, fc_model_options, fc_adapter_options,
     fc_federation_options, fc_stop_options, fc_pretrain_options;
@@ -232,8 +235,6 @@ fc_round_report fc_record_report(const fc_federation *fed, size_t row);
 /* Collective. Attributes of /provenance. */
 void fc_provenance_put(fc_federation *fed, const fc_run_request *request, fc_store_file *f);
 
-/* "x.h5" -> "x.ckpt.h5"; caller frees. */
-fc_err fc_checkpoint_path(const char *output, char **path);
 /* Collective: method state into /state. */
 void fc_checkpoint_put(fc_federation *fed, int64_t round, fc_store_file *f);
 /* Collective. *round: the last finished round, -1 if there is no checkpoint at `path`. USAGE if it

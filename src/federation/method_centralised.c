@@ -4,6 +4,7 @@
  * those of `fedlora`. Data are taken to be there already: nothing crosses the radio; the simulated
  * time is the server's computing. */
 #include "federation.h"
+#include <math.h>
 #include <string.h>
 
 typedef struct {
@@ -46,16 +47,11 @@ static fc_err create(fc_federation *fed, void **state) {
   fc_err err = fc_alloc(1, sizeof *s, &s);
   *state = s;
   if (err == FC_ERR_OK) {
-    int64_t size = fc_participants_per_round(&fed->set, fc_cell_devices(fed->cell)) * local->batch *
-                   local->accumulate;
-    if (size > INT32_MAX)
-      err = fc_fail(FC_ERR_USAGE,
-                    "federation: participants x local.batch x local.accumulate is %lld,"
-                    " allowed is 2147483647 for method centralised",
-                    (long long)size);
-    s->batch_size = (int)size;
+    /* check.c sees that this stays below 2^31 */
+    s->batch_size = (int)(fc_participants_per_round(&fed->set, fc_cell_devices(fed->cell)) *
+                          local->batch * local->accumulate);
+    err = pool_samples(fed, s);
   }
-  if (err == FC_ERR_OK) err = pool_samples(fed, s);
   if (err == FC_ERR_OK) err = fc_alloc((size_t)s->batch_size, sizeof *s->batch, &s->batch);
   FC_TRY(fc_agree(fed->comm, err));
   s->parallel = (fc_parallel){.comm = fed->comm,
@@ -83,7 +79,7 @@ static fc_err train(fc_federation *fed, fc_round *round) {
     int n = fc_batch_draw(s->pooled, s->n, s->batch_size, fed->seed, 0, UINT32_MAX, step, s->batch);
     FC_TRY(fc_parallel_step(&s->parallel, s->batch, n, step, &loss, &round->tokens));
   }
-  round->train_loss = loss.count ? loss.loss_sum / (double)loss.count : 0.0;
+  round->train_loss = loss.count ? loss.loss_sum / (double)loss.count : (double)NAN;
   round->flop =
       round->tokens * (fed->flop_per_token.forward_flop + fed->flop_per_token.backward_flop);
   round->latency_s = round->flop / fed->set.server_flops;

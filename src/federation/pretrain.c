@@ -109,18 +109,6 @@ static fc_err make_parents(const char *path) {
 /* ---- training
  * ------------------------------------------------------------------------------------------ */
 
-static fc_err choose_objective(const fc_config *cfg, fc_task_setup *task) {
-  const char *objective = fc_config_string(cfg, "pretrain.objective");
-  bool causal = fc_arch_is_causal(fc_arch_find(fc_config_string(cfg, "model.family")));
-  bool wants_causal = strcmp(objective, "auto") == 0 ? causal : objective[0] == 'c';
-  FC_CHECK(wants_causal == causal, USAGE,
-           "pretrain.objective = %s does not fit model.family = %s: encoders learn by masked_lm, "
-           "decoders by causal_lm",
-           objective, fc_config_string(cfg, "model.family"));
-  task->loss = causal ? FC_LOSS_CAUSAL_LM : FC_LOSS_MASKED_LM;
-  return FC_ERR_OK;
-}
-
 /* A task of its own: learnt vocabulary, language-model head, every weight trained. The data set and
  * split are borrowed. */
 static fc_err setup(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
@@ -129,7 +117,10 @@ static fc_err setup(const fc_config *cfg, const fc_dataset *ds, const fc_split *
   const fc_trainable_spec spec = {.saved = all, .n_saved = 1, .lora_rank = 1};
   fc_sequence_format format = fc_task_format(cfg);
   fc_model_shape shape;
-  FC_TRY(choose_objective(cfg, task));
+  /* check.c has seen that pretrain.objective says nothing else */
+  task->loss = fc_arch_is_causal(fc_arch_find(fc_config_string(cfg, "model.family")))
+                   ? FC_LOSS_CAUSAL_LM
+                   : FC_LOSS_MASKED_LM;
   FC_TRY(fc_base_tokenizer(cfg, ds, split, &task->tokenizer));
   FC_TRY(fc_corpus_create(ds, task->tokenizer, &format, &task->corpus));
   fc_base_shape(cfg, fc_tokenizer_vocab_size(task->tokenizer), &shape);
@@ -276,8 +267,11 @@ fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, c
   uint64_t seed = (uint64_t)fc_config_int(cfg, "data.seed");
   fc_dataset *ds = NULL;
   fc_split *split = NULL;
+  fc_cell *cell = NULL;
   *folder = NULL;
-  fc_err err = fc_dataset_open(&data, seed, &ds);
+  fc_err err = fc_check_configuration(cfg, &cell);
+  fc_cell_destroy(&cell);
+  if (err == FC_ERR_OK) err = fc_dataset_open(&data, seed, &ds);
   if (err == FC_ERR_OK)
     err = fc_split_create(&s, ds, data.public_fraction, seed, (uint64_t)fc_config_int(cfg, "seed"),
                           (uint32_t)fc_config_int(cfg, "population.devices"), &split);
