@@ -5,6 +5,7 @@
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_store.h"
 #include <math.h>
+#include <sys/stat.h>
 
 static const fc_column COLUMNS[] = {
     {"round", "1", "round number", FC_COLUMN_I32},
@@ -177,8 +178,11 @@ static void many_writes_of_one_name(void **state) {
   (void)state;
   for (int64_t i = 1; i <= 20; i++) write_table(scratch_path("again.h5"), 10 * i, -1);
   check_table(scratch_path("again.h5"), 200);
-  if (comm->rank == 0) { /* no temporary file is left */
+  if (comm->rank == 0) { /* no temporary file is left, nor space that was only reserved */
     char command[512];
+    struct stat status;
+    assert_int_equal(stat(scratch_path("again.h5"), &status), 0);
+    assert_in_range(status.st_blocks * 512, 0, status.st_size + 16384);
     snprintf(command, sizeof command, "test -z \"$(ls '%s' | grep tmp)\"", scratch);
     assert_int_equal(system(command), 0);
   }
