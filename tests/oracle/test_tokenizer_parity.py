@@ -22,7 +22,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("FEDCELL_SHARED", ROOT.parent / "shared"))
 DATA = SHARED / "data"
 VOCABULARIES = SHARED / "tokenizers"
-SLOW_EVERY = 25  # the slow tokenisers see every 25th line
+SLOW_EVERY = 50  # the slow tokenisers see every 50th line
+SAME_CODE_EVERY = 4  # a second vocabulary of the same kind sees every 4th
 
 try:
     import regex
@@ -253,9 +254,9 @@ class TokenizerParity(unittest.TestCase):
         shown = "".join(f"\n  {texts[i][:120]!r}\n    expected {expected[i][:30]}\n    got      {got[i][:30]}" for i in wrong[:5])
         self.assertFalse(wrong, f"{name}: {len(wrong)} of {len(texts)} texts differ{shown}")
 
-    def check_kind(self, name, path, fast, slow):
-        self.assertGreaterEqual(len(self.lines), 10000)
-        self.compare(f"{name}, tokenizers, data", path, fast_ids(fast), self.lines)
+    def check_kind(self, name, path, fast, slow, every=1):
+        self.assertGreaterEqual(len(self.lines[::every]), 10000)
+        self.compare(f"{name}, tokenizers, data", path, fast_ids(fast), self.lines[::every])
         self.compare(f"{name}, tokenizers, hand-made", path, fast_ids(fast), self.hand_made)
         self.compare(f"{name}, transformers' Python, data", path, slow_ids(slow), self.lines[::SLOW_EVERY])
 
@@ -288,7 +289,7 @@ class TokenizerParity(unittest.TestCase):
 
     def test_roberta(self):
         files = self.roberta / "vocab.json", self.roberta / "merges.txt"
-        self.check_kind("RoBERTa", self.roberta, rust_bpe(*files), transformers.RobertaTokenizer(*map(str, files)))
+        self.check_kind("RoBERTa", self.roberta, rust_bpe(*files), transformers.RobertaTokenizer(*map(str, files)), SAME_CODE_EVERY)
 
     def test_bert(self):
         vocabulary = self.bert / "vocab.txt"
@@ -334,9 +335,10 @@ class TokenizerParity(unittest.TestCase):
         self.assertIsInstance(slow, transformers.RobertaTokenizer)
         names = ["cls_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "mask_token_id"]
         self.assertEqual([getattr(slow, n) for n in names], [0, 1, 2, 3, 4])
-        self.check_kind("learned BPE", folder, rust_bpe(vocabulary, merges), slow)
+        self.check_kind("learned BPE", folder, rust_bpe(vocabulary, merges), slow, SAME_CODE_EVERY)
         fast = transformers.AutoTokenizer.from_pretrained(folder)
-        texts = [t.decode("utf-8", errors="replace") for t in self.lines[:: 10 * SLOW_EVERY]]
+        # AutoTokenizer looks for special tokens in the text (WikiText has <unk>), fedcell by contract does not.
+        texts = [t.decode("utf-8", errors="replace") for t in self.lines[::SLOW_EVERY] if b"<unk>" not in t]
         expected = fast(texts, add_special_tokens=False)["input_ids"]
         self.assertEqual(expected, our_ids(folder, [t.encode() for t in texts]))
 
@@ -359,6 +361,6 @@ def transformers_bytes():
 if __name__ == "__main__":
     program = unittest.main(exit=False, verbosity=2)
     result = program.result
-    for _, reason in result.skipped:
+    for reason in sorted({reason for _, reason in result.skipped}):
         print(f"skipped: {reason}")
     sys.exit(1 if not result.wasSuccessful() else 77 if result.skipped else 0)
