@@ -137,15 +137,16 @@ static fc_err tokenizer_and_shape(const fc_config *cfg, fc_task_setup *task, con
 
 enum { NAMES_MAX = 64 };
 
-static size_t read_names(const fc_config *cfg, const char *option, const char **names) {
-  size_t n = 0;
-  while (n < NAMES_MAX && (names[n] = fc_config_name(cfg, option, n))) n++;
-  return n;
+static fc_err read_names(const fc_config *cfg, const char *option, const char **names, size_t *n) {
+  *n = fc_config_count(cfg, option);
+  FC_CHECK(*n <= NAMES_MAX, USAGE, "%s: %zu names, at most %d", option, *n, NAMES_MAX);
+  for (size_t i = 0; i < *n; i++) names[i] = fc_config_name(cfg, option, i);
+  return FC_ERR_OK;
 }
 
 static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
   static const char *const all[] = {"all"};
-  const char *targets[NAMES_MAX + 1], *saved[NAMES_MAX + 1];
+  const char *targets[NAMES_MAX], *saved[NAMES_MAX];
   bool full = strcmp(fc_config_string(cfg, "adapter.kind"), "full") == 0;
   fc_trainable_spec spec = {.targets = targets,
                             .saved = saved,
@@ -157,8 +158,9 @@ static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
     spec.n_saved = 1;
     spec.dropout = 0;
   } else {
-    spec.n_targets = read_names(cfg, "adapter.targets", targets);
-    if (task->loss == FC_LOSS_CLASSIFY) spec.n_saved = read_names(cfg, "adapter.saved", saved);
+    FC_TRY(read_names(cfg, "adapter.targets", targets, &spec.n_targets));
+    if (task->loss == FC_LOSS_CLASSIFY)
+      FC_TRY(read_names(cfg, "adapter.saved", saved, &spec.n_saved));
   }
   return fc_trainable_create(task->model, &spec, &task->trainable);
 }
@@ -200,15 +202,18 @@ static fc_err find_folder(const fc_comm *comm, const fc_config *cfg, const fc_ta
                           char **folder) {
   *folder = NULL;
   if (base_is(cfg, "random")) return FC_ERR_OK;
-  if (!base_is(cfg, "embedded")) return fc_join(folder, "%s", fc_config_string(cfg, "model.base"));
-  fc_err err = fc_base_folder(cfg, task->dataset, task->split, folder);
+  bool embedded = base_is(cfg, "embedded");
+  fc_err err = embedded ? fc_base_folder(cfg, task->dataset, task->split, folder)
+                        : fc_join(folder, "%s", fc_config_string(cfg, "model.base"));
   if (comm) err = fc_agree(comm, err);
   FC_TRY(err);
+  if (!embedded) return FC_ERR_OK;
   /* one rank looks, so that all take the same way */
   int64_t made = access(*folder, R_OK) == 0;
   if (comm) {
     FC_TRY(fc_comm_broadcast(comm, &made, sizeof made, 0));
-    return made ? FC_ERR_OK : fc_base_pretrain(comm, cfg, task->dataset, task->split, *folder);
+    return made ? FC_ERR_OK
+                : fc_base_pretrain(comm, cfg, task->dataset, task->split, *folder, false);
   }
   if (!made) {
     fc_free(*folder);
@@ -246,4 +251,20 @@ void fc_task_destroy(fc_task_setup *task) {
   fc_tokenizer_destroy(&task->tokenizer);
   fc_split_destroy(&task->split);
   fc_dataset_destroy(&task->dataset);
+}
+
+double fc_task_mean_length(const fc_task_setup *task, uint32_t devices, int64_t *samples) {
+  double tokens = 0;
+  *samples = 0;
+  for (uint32_t d = 0; d < devices; d++) {
+    size_t n = 0;
+    const uint32_t *own = fc_split_device(task->split, d, &n);
+    for (size_t i = 0; i < n; i++) {
+      int length = 0, second = 0;
+      fc_corpus_tokens(task->corpus, own[i], &length, &second);
+      tokens += length;
+    }
+    *samples += (int64_t)n;
+  }
+  return *samples ? tokens / (double)*samples : 1.0;
 }

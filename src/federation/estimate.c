@@ -9,26 +9,18 @@ static double round_tokens(const fc_federation_settings *s, double participants,
   return participants * s->local.iterations * s->local.batch * s->local.accumulate * length;
 }
 
-static double mean_train_length(const fc_task_setup *task, uint32_t devices, int64_t *samples) {
-  double tokens = 0;
-  *samples = 0;
-  for (uint32_t d = 0; d < devices; d++) {
-    size_t n = 0;
-    const uint32_t *own = fc_split_device(task->split, d, &n);
-    for (size_t i = 0; i < n; i++) {
-      int length = 0, second = 0;
-      fc_corpus_tokens(task->corpus, own[i], &length, &second);
-      tokens += length;
-    }
-    *samples += (int64_t)n;
-  }
-  return *samples ? tokens / (double)*samples : 0.0;
+/* What the rounds themselves hold on a rank: the plan, the own participants' trained copies, and
+ * what is recorded of them until the end. */
+static double round_bytes(const fc_federation_settings *s, int ranks, const fc_estimate *e) {
+  double own = ceil((double)e->participants / ranks);
+  return (double)e->participants * sizeof(fc_participant) +
+         own * (double)e->trained_weights * sizeof(float) +
+         (double)s->rounds * own * FC_RECORD_BYTES;
 }
 
 static void memory(const fc_task_setup *task, const fc_federation_settings *s,
                    const fc_method *method, int ranks, int threads, fc_estimate *e) {
   double P = (double)e->trained_weights, bytes = sizeof(float);
-  double own = ceil((double)e->participants / ranks);
   e->node_shared_bytes = (double)e->base_weights * bytes;
   e->thread_bytes = (double)fc_threads_bytes(task, s->local.batch, &s->local.optimizer, 1);
   /* its trained copy and its row of the plan */
@@ -36,8 +28,9 @@ static void memory(const fc_task_setup *task, const fc_federation_settings *s,
   e->idle_device_bytes = method->device_bytes ? (double)method->device_bytes((size_t)P) : 0.0;
   double held = e->idle_device_bytes * ceil((double)e->devices / ranks);
   double aggregation = P * (sizeof(int64_t) + 2 * bytes); /* sum, mean, global model */
-  e->rank_bytes = fc_peak_resident_bytes() + threads * e->thread_bytes +
-                  own * e->participant_bytes + aggregation + held;
+  double rounds = method->rank_bytes ? method->rank_bytes(s, ranks, e) : round_bytes(s, ranks, e);
+  e->rank_bytes =
+      fc_peak_resident_bytes() + threads * e->thread_bytes + rounds + aggregation + held;
   e->node_bytes = ranks * e->rank_bytes + e->node_shared_bytes;
   /* beyond that, a device is its split offset (8 B) and its sample indices (4 B each) */
   e->idle_device_bytes += 8 + 4.0 * (double)e->samples_train / e->devices;
@@ -61,7 +54,7 @@ static void fill(const fc_task_setup *task, const fc_federation_settings *s, int
   e->samples_public = (int64_t)n;
   fc_split_test(task->split, &n);
   e->samples_test = (int64_t)n;
-  double length = mean_train_length(task, e->devices, &e->samples_train);
+  double length = fc_task_mean_length(task, e->devices, &e->samples_train);
   e->participants = (uint32_t)fc_participants_per_round(s, e->devices);
   e->base_weights = fc_model_weight_count(task->model);
   e->trained_weights = fc_trainable_count(task->trainable);

@@ -6,7 +6,8 @@ double fc_exact_scale(double largest, int bits) {
   if (!(largest > 0)) return 0.0;
   int exponent = 0;
   frexp(largest, &exponent); /* largest < 2^exponent */
-  return ldexp(1.0, bits - exponent);
+  exponent = bits - exponent;
+  return ldexp(1.0, exponent < 1023 ? exponent : 1023); /* the largest finite power */
 }
 
 /* Bits that a sum of n terms may need beyond one term's. */

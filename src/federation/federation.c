@@ -9,22 +9,6 @@
 /* ---- set-up
  * -------------------------------------------------------------------------------------------- */
 
-/* Mean number of tokens of the devices' samples: FLOP are counted at this length. */
-static double mean_length(const fc_federation *fed) {
-  double tokens = 0, n = 0;
-  for (uint32_t d = 0; d < fc_cell_devices(fed->cell); d++) {
-    size_t own = 0;
-    const uint32_t *sample = fc_split_device(fed->task.split, d, &own);
-    for (size_t i = 0; i < own; i++) {
-      int length = 0, second = 0;
-      fc_corpus_tokens(fed->task.corpus, sample[i], &length, &second);
-      tokens += length;
-    }
-    n += (double)own;
-  }
-  return n > 0 ? tokens / n : 1.0;
-}
-
 static fc_err check_settings(const fc_federation *fed) {
   size_t test = 0;
   fc_split_test(fed->task.split, &test);
@@ -37,8 +21,10 @@ static fc_err local_setup(fc_federation *fed) {
   fed->P = fc_trainable_count(fed->task.trainable);
   FC_TRY(fc_alloc(fed->P, sizeof(float), &fed->theta));
   fc_trainable_init(fed->task.trainable, fed->seed, fed->theta);
-  fed->flop_per_token = fc_trainable_flop_per_token(fed->task.trainable, mean_length(fed),
-                                                    fed->task.loss != FC_LOSS_CLASSIFY);
+  int64_t samples = 0;
+  double length = fc_task_mean_length(&fed->task, fc_cell_devices(fed->cell), &samples);
+  fed->flop_per_token =
+      fc_trainable_flop_per_token(fed->task.trainable, length, fed->task.loss != FC_LOSS_CLASSIFY);
   FC_TRY(fc_threads_create(&fed->task, fed->set.local.batch, &fed->set.local.optimizer,
                            omp_get_max_threads(), &fed->threads));
   return fc_record_create(fed);

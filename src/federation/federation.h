@@ -62,12 +62,16 @@ typedef struct {
 /* Collective. `comm` NULL: for an estimate, on one rank, without weights. */
 fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task);
 void fc_task_destroy(fc_task_setup *task);
+/* Local. Mean tokens of the devices' training samples (1 if there are none), and their number:
+ * FLOP are counted at this length. */
+double fc_task_mean_length(const fc_task_setup *task, uint32_t devices, int64_t *samples);
 /* Local. Name of the cache folder of the embedded base for this configuration; caller frees. */
 fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
                       char **folder);
-/* Collective. Pretrains into `folder` (published by rename when complete). */
+/* Collective. Pretrains into `folder`, published by rename when complete. replace: in the place of
+ * the base that lies there; else that one stands, as it holds the same. */
 fc_err fc_base_pretrain(const fc_comm *comm, const fc_config *cfg, const fc_dataset *ds,
-                        const fc_split *split, const char *folder);
+                        const fc_split *split, const char *folder, bool replace);
 /* Local. The vocabulary and shape of the embedded base, and how samples become its sequences. */
 fc_err fc_base_tokenizer(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
                          fc_tokenizer **out);
@@ -159,6 +163,9 @@ typedef struct {
 } fc_parallel;
 fc_err fc_parallel_create(fc_parallel *p, const fc_optimizer_settings *o, int max_batch);
 void fc_parallel_destroy(fc_parallel *p);
+/* Local. What fc_parallel_create takes on a rank, for P weights. */
+double fc_parallel_bytes(const fc_optimizer_settings *o, int max_batch, int micro_batch, int ranks,
+                         size_t P);
 /* Collective. One optimiser step on these samples; adds to *result (of all ranks) and *tokens. */
 fc_err fc_parallel_step(fc_parallel *p, const uint32_t *samples, int n, int64_t step,
                         fc_loss_result *result, double *tokens);
@@ -203,6 +210,8 @@ typedef struct fc_method {
   fc_err (*load)(fc_federation *fed, const fc_store_reader *r); /* or NULL */
   /* Local. Bytes that a device's state holds on its rank while it is idle, and bits sent. */
   size_t (*device_bytes)(size_t P); /* or NULL: none */
+  /* Local. What a rank holds for the rounds; NULL: participants' trained copies and records. */
+  double (*rank_bytes)(const fc_federation_settings *s, int ranks, const fc_estimate *e);
   bool uses_radio;
 } fc_method;
 const fc_method *fc_method_find(const char *name);
@@ -220,6 +229,8 @@ int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devi
 /* ---- records (record.c, checkpoint.c, provenance.c)
  * ----------------------------------------------- */
 
+/* What a participant's record takes in memory: 15 columns and the row's number. */
+enum { FC_RECORD_BYTES = 16 * sizeof(double) };
 fc_err fc_record_create(fc_federation *fed);
 /* Local. The report into the rounds' table (rank 0), own participants into theirs. round NULL: the
  * state before training. */

@@ -64,6 +64,12 @@ static fc_err create(fc_federation *fed, void **state) {
   return fc_parallel_create(&s->parallel, &local->optimizer, s->batch_size);
 }
 
+static double rank_bytes(const fc_federation_settings *s, int ranks, const fc_estimate *e) {
+  int batch = (int)((int64_t)e->participants * s->local.batch * s->local.accumulate);
+  return fc_parallel_bytes(&s->local.optimizer, batch, s->local.batch, ranks, e->trained_weights) +
+         (double)(e->samples_train + batch) * sizeof(uint32_t);
+}
+
 static fc_err plan(fc_federation *fed, fc_round *round) {
   (void)fed;
   (void)round;
@@ -129,4 +135,5 @@ const fc_method fc_method_centralised = {
     .evaluate = evaluate,
     .save = save,
     .load = load,
+    .rank_bytes = rank_bytes,
 };

@@ -78,7 +78,11 @@ static fc_err evaluated_devices(const fc_federation *fed, uint32_t **device, uin
   return FC_ERR_OK;
 }
 
-/* rows (own,2): loss and accuracy of each hosted device among `device`; *own of them. */
+/* Columns of a device's row: its loss and accuracy, and whether the test part has targets at all.
+ */
+enum { LOSS, ACCURACY, COUNTED, SUMS };
+
+/* rows (own,SUMS): of each hosted device among `device`; *own of them. */
 static fc_err evaluate_hosted(fc_federation *fed, const uint32_t *device, uint32_t n, double *rows,
                               int64_t *own) {
   const local_state *s = fed->method_state;
@@ -91,8 +95,10 @@ static fc_err evaluate_hosted(fc_federation *fed, const uint32_t *device, uint32
     fc_loss_result r = {0};
     fc_err_carry_put(&carry, fc_evaluate_alone(fed, &fed->threads.thread[omp_get_thread_num()],
                                                model_of(fed, device[first + i]), &r));
-    rows[2 * i] = r.count ? r.loss_sum / (double)r.count : 0.0;
-    rows[2 * i + 1] = r.count ? (double)r.correct / (double)r.count : 0.0;
+    double *row = rows + (size_t)i * SUMS;
+    row[LOSS] = r.count ? r.loss_sum / (double)r.count : 0.0;
+    row[ACCURACY] = r.count ? (double)r.correct / (double)r.count : 0.0;
+    row[COUNTED] = r.count > 0;
   }
   *own = count;
   return fc_err_carry_raise(&carry);
@@ -100,15 +106,15 @@ static fc_err evaluate_hosted(fc_federation *fed, const uint32_t *device, uint32
 
 static fc_err evaluate(fc_federation *fed, fc_metrics *m) {
   uint32_t *device = NULL, n = 0;
-  double *rows = NULL, sums[2];
+  double *rows = NULL, sums[SUMS];
   int64_t own = 0;
   fc_err err = evaluated_devices(fed, &device, &n);
-  if (err == FC_ERR_OK) err = fc_alloc((size_t)n * 2, sizeof *rows, &rows);
+  if (err == FC_ERR_OK) err = fc_alloc((size_t)n * SUMS, sizeof *rows, &rows);
   if (err == FC_ERR_OK) err = evaluate_hosted(fed, device, n, rows, &own);
   FC_TRY_GOTO(err, fc_agree(fed->comm, err), done);
-  FC_TRY_GOTO(err, fc_exact_sums(fed->comm, rows, own, 2, sums), done);
-  m->loss = sums[0] / n;
-  m->accuracy = sums[1] / n;
+  FC_TRY_GOTO(err, fc_exact_sums(fed->comm, rows, own, SUMS, sums), done);
+  m->loss = sums[COUNTED] > 0 ? sums[LOSS] / n : (double)NAN;
+  m->accuracy = sums[COUNTED] > 0 ? sums[ACCURACY] / n : (double)NAN;
 done:
   fc_free(device);
   fc_free(rows);
@@ -158,7 +164,7 @@ static fc_err load(fc_federation *fed, const fc_store_reader *r) {
   int64_t devices = fc_cell_devices(fed->cell), at = 0, *has = NULL, P = (int64_t)fed->P;
   FC_TRY(fc_alloc((size_t)devices, sizeof *has, &has));
   fc_err err = fc_store_get_i64(r, "/state/local_has", 0, devices, has);
-  for (int64_t d = 0; d < s->first; d++) at += has[d];
+  for (int64_t d = 0; d < s->first && err == FC_ERR_OK; d++) at += has[d];
   for (int64_t d = 0; d < s->count && err == FC_ERR_OK; d++) {
     if (!has[s->first + d]) continue;
     err = fc_alloc(fed->P, sizeof(float), &s->theta[d]);

@@ -10,7 +10,14 @@
 #include <string.h>
 
 static int micro_batches(const fc_parallel *p, int n) {
-  return (n + p->micro_batch - 1) / p->micro_batch;
+  return (int)(((int64_t)n + p->micro_batch - 1) / p->micro_batch);
+}
+
+double fc_parallel_bytes(const fc_optimizer_settings *o, int max_batch, int micro_batch, int ranks,
+                         size_t P) {
+  double micro = ceil((double)max_batch / micro_batch), own = ceil(micro / ranks);
+  return (double)P * (own * sizeof(float) + sizeof(int64_t)) +
+         (double)fc_optimizer_state_count(o, P) * sizeof(float);
 }
 
 fc_err fc_parallel_create(fc_parallel *p, const fc_optimizer_settings *o, int max_batch) {
@@ -22,7 +29,7 @@ fc_err fc_parallel_create(fc_parallel *p, const fc_optimizer_settings *o, int ma
   fc_err err = fc_alloc((size_t)(own > 0 ? own : 1) * P, sizeof(float), &p->gradients);
   if (err == FC_ERR_OK) err = fc_alloc(P, sizeof(int64_t), &p->sum);
   if (err == FC_ERR_OK) err = fc_alloc(fc_optimizer_state_count(o, P), sizeof(float), &state);
-  p->optimizer = fc_optimizer_bind(o, P, state);
+  if (err == FC_ERR_OK) p->optimizer = fc_optimizer_bind(o, P, state);
   return fc_agree(p->comm, err);
 }
 

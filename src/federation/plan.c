@@ -79,7 +79,6 @@ fc_err fc_plan_deliver(fc_federation *fed, fc_round *round) {
     for (int c = 0; c < SUMS; c++) x[i * SUMS + c] = row[c];
     slowest = fmax(slowest, p->cost.latency_s);
   }
-  FC_TRY_GOTO(err, fc_exact_sums(fed->comm, x, round->count, SUMS, sums), done);
   FC_TRY_GOTO(err, fc_comm_max(fed->comm, &slowest, 1), done);
   if (!isfinite(slowest)) {
     err = fc_fail(FC_ERR_NUMERIC,
@@ -88,6 +87,7 @@ fc_err fc_plan_deliver(fc_federation *fed, fc_round *round) {
                   (long long)round->number);
     goto done;
   }
+  FC_TRY_GOTO(err, fc_exact_sums(fed->comm, x, round->count, SUMS, sums), done);
   round->latency_s = slowest;
   round->energy_j = sums[ENERGY];
   round->uplink_bits = sums[UPLINK];

@@ -3,6 +3,7 @@
 #include "federation.h"
 #include "fedcell/fc_log.h"
 #include "fedcell/fc_timer.h"
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <omp.h>
@@ -50,17 +51,18 @@ static uint64_t hash_public(const fc_dataset *ds, const fc_split *split, uint64_
 
 /* All that the base depends on besides the public texts. Raise the version when pretraining itself
  * changes. */
-static fc_err base_key(const fc_config *cfg, char **key) {
+static fc_err base_key(const fc_config *cfg, const fc_dataset *ds, char **key) {
 #define INT(name) (long long)fc_config_int(cfg, name)
-  return fc_join(key,
-                 "version 1 %s layers %lld width %lld heads %lld ffn %lld vocab %lld length %lld "
-                 "%s steps %lld batch %lld/%lld lr %.17g decay %.17g seed %lld",
-                 fc_config_string(cfg, "model.family"), INT("model.layers"), INT("model.width"),
-                 INT("model.heads"), INT("model.ffn"), INT("model.vocab"), INT("data.max_length"),
-                 fc_config_string(cfg, "pretrain.objective"), INT("pretrain.steps"),
-                 INT("pretrain.batch"), INT("pretrain.micro_batch"),
-                 fc_config_real(cfg, "pretrain.learning_rate"),
-                 fc_config_real(cfg, "pretrain.weight_decay"), INT("pretrain.seed"));
+  return fc_join(
+      key,
+      "version 2 task %d %s layers %lld width %lld heads %lld ffn %lld vocab %lld length %lld "
+      "%s steps %lld batch %lld/%lld lr %.17g decay %.17g seed %lld",
+      (int)fc_dataset_task(ds), fc_config_string(cfg, "model.family"), INT("model.layers"),
+      INT("model.width"), INT("model.heads"), INT("model.ffn"), INT("model.vocab"),
+      INT("data.max_length"), fc_config_string(cfg, "pretrain.objective"), INT("pretrain.steps"),
+      INT("pretrain.batch"), INT("pretrain.micro_batch"),
+      fc_config_real(cfg, "pretrain.learning_rate"), fc_config_real(cfg, "pretrain.weight_decay"),
+      INT("pretrain.seed"));
 #undef INT
 }
 
@@ -79,7 +81,7 @@ static fc_err cache_folder(const fc_config *cfg, char **out) {
 fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
                       char **folder) {
   char *key = NULL, *cache = NULL;
-  fc_err err = base_key(cfg, &key);
+  fc_err err = base_key(cfg, ds, &key);
   if (err == FC_ERR_OK) err = cache_folder(cfg, &cache);
   if (err == FC_ERR_OK) {
     uint64_t h = hash_public(ds, split, hash(0xcbf29ce484222325ULL, key, strlen(key)));
@@ -181,44 +183,55 @@ static fc_err train(fc_parallel *p, const fc_split *split, int batch, int64_t st
 /* ---- publishing
  * ------------------------------------------------------------------------------------------ */
 
+/* A folder of files; nothing if there is none of that name. */
 static void remove_folder(const char *folder) {
-  static const char *const files[] = {"config.json", "model.safetensors", "vocab.json",
-                                      "merges.txt", "tokenizer_config.json"};
-  char *path = NULL;
-  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-    if (fc_join(&path, "%s/%s", folder, files[i]) == FC_ERR_OK) {
-      unlink(path);
-      fc_free(path);
-    }
+  DIR *dir = opendir(folder);
+  if (!dir) return;
+  for (struct dirent *entry; (entry = readdir(dir));)
+    unlinkat(dirfd(dir), entry->d_name, 0); /* which leaves "." and ".." alone */
+  closedir(dir);
   rmdir(folder);
+}
+
+/* An empty folder beside the final one, of a name that no other run has, for all who may read the
+ * cache: mkdtemp's own mode is for the owner alone. */
+static fc_err make_aside(char *aside) {
+  FC_TRY(make_parents(aside));
+  FC_CHECK(mkdtemp(aside), IO, "%s: cannot make this folder: %s", aside, strerror(errno));
+  mode_t mask = umask(0);
+  umask(mask);
+  FC_CHECK(chmod(aside, 0777 & ~mask) == 0, IO, "%s: %s", aside, strerror(errno));
+  return FC_ERR_OK;
+}
+
+static fc_err write_base(const fc_task_setup *task, const float *theta, const char *folder) {
+  float *weights = NULL;
+  FC_TRY(fc_alloc(fc_model_weight_count(task->model), sizeof *weights, &weights));
+  fc_trainable_merge(task->trainable, theta, weights);
+  fc_err err = fc_weights_write(task->model, weights, folder);
+  fc_free(weights);
+  FC_TRY(err);
+  return fc_tokenizer_save(task->tokenizer, folder);
 }
 
 /* Written aside and renamed, so that a folder of the final name is always whole. If another run was
  * faster, its folder stands: it holds the same. */
-static fc_err publish(const fc_task_setup *task, const float *theta, const char *folder) {
+static fc_err publish(const fc_task_setup *task, const float *theta, const char *folder,
+                      bool replace) {
   char *aside = NULL;
-  float *weights = NULL;
-  FC_TRY(fc_join(&aside, "%s.tmp.%ld", folder, (long)getpid()));
-  fc_err err = make_parents(aside);
-  if (err == FC_ERR_OK && mkdir(aside, 0777) != 0)
-    err = fc_fail(FC_ERR_IO, "%s: cannot make this folder: %s", aside, strerror(errno));
-  if (err == FC_ERR_OK)
-    err = fc_alloc(fc_model_weight_count(task->model), sizeof *weights, &weights);
-  if (err == FC_ERR_OK) {
-    fc_trainable_merge(task->trainable, theta, weights);
-    err = fc_weights_write(task->model, weights, aside);
-  }
-  if (err == FC_ERR_OK) err = fc_tokenizer_save(task->tokenizer, aside);
+  FC_TRY(fc_join(&aside, "%s.tmp.XXXXXX", folder));
+  fc_err err = make_aside(aside);
+  if (err == FC_ERR_OK) err = write_base(task, theta, aside);
+  if (err == FC_ERR_OK && replace) remove_folder(folder);
   if (err == FC_ERR_OK && rename(aside, folder) != 0 && errno != EEXIST && errno != ENOTEMPTY)
     err = fc_fail(FC_ERR_IO, "%s: cannot be renamed to %s: %s", aside, folder, strerror(errno));
   remove_folder(aside); /* nothing there after the rename */
-  fc_free(weights);
   fc_free(aside);
   return err;
 }
 
 static fc_err run(fc_parallel *p, fc_task_setup *task, const fc_config *cfg, const fc_split *split,
-                  const char *folder) {
+                  const char *folder, bool replace) {
   fc_optimizer_settings o = optimizer(cfg);
   int batch = (int)fc_config_int(cfg, "pretrain.batch");
   uint32_t *drawn = NULL;
@@ -233,7 +246,7 @@ static fc_err run(fc_parallel *p, fc_task_setup *task, const fc_config *cfg, con
   fc_trainable_init(task->trainable, p->seed, p->theta);
   FC_TRY_GOTO(err, fc_parallel_create(p, &o, batch), done);
   FC_TRY_GOTO(err, train(p, split, batch, fc_config_int(cfg, "pretrain.steps"), drawn), done);
-  err = p->comm->rank == 0 ? publish(task, p->theta, folder) : FC_ERR_OK;
+  err = p->comm->rank == 0 ? publish(task, p->theta, folder, replace) : FC_ERR_OK;
   err = fc_agree(p->comm, err);
 done:
   fc_threads_destroy(&threads);
@@ -244,7 +257,7 @@ done:
 }
 
 fc_err fc_base_pretrain(const fc_comm *comm, const fc_config *cfg, const fc_dataset *ds,
-                        const fc_split *split, const char *folder) {
+                        const fc_split *split, const char *folder, bool replace) {
   fc_task_setup task = {0};
   fc_parallel p = {.comm = comm,
                    .task = &task,
@@ -256,7 +269,7 @@ fc_err fc_base_pretrain(const fc_comm *comm, const fc_config *cfg, const fc_data
     err = fc_weights_share(comm, task.model, *scratch ? scratch : NULL, fill_random, &p,
                            &task.weights);
   p.loss = task.loss;
-  if (err == FC_ERR_OK) err = run(&p, &task, cfg, split, folder);
+  if (err == FC_ERR_OK) err = run(&p, &task, cfg, split, folder, replace);
   fc_task_destroy(&task);
   return err;
 }
@@ -279,8 +292,7 @@ fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, c
   FC_TRY_GOTO(err, fc_agree(comm, err), done);
   int64_t made = access(*folder, R_OK) == 0;
   FC_TRY_GOTO(err, fc_comm_broadcast(comm, &made, sizeof made, 0), done);
-  if (made && again && comm->rank == 0) remove_folder(*folder);
-  if (!made || again) err = fc_base_pretrain(comm, cfg, ds, split, *folder);
+  if (!made || again) err = fc_base_pretrain(comm, cfg, ds, split, *folder, again);
 done:
   fc_split_destroy(&split);
   fc_dataset_destroy(&ds);

@@ -6,35 +6,51 @@
 #include <string.h>
 #include <time.h>
 
+enum { TEXT_SIZE = 256 };
+typedef struct {
+  char cpu[TEXT_SIZE], mpi[MPI_MAX_LIBRARY_VERSION_STRING], written[TEXT_SIZE];
+} machine;
+
 /* "model name" of the first processor; "unknown" where the system does not tell. */
-static void cpu_name(char *out, size_t size) {
-  snprintf(out, size, "unknown");
+static void cpu_name(char *out) {
+  static const char key[] = "model name\t: ";
+  snprintf(out, TEXT_SIZE, "unknown");
   FILE *f = fopen("/proc/cpuinfo", "r");
   if (!f) return;
-  char line[256];
+  char line[TEXT_SIZE];
   while (fgets(line, sizeof line, f)) {
-    char *colon = strchr(line, ':');
-    if (!colon || strncmp(line, "model name", 10) != 0) continue;
+    if (strncmp(line, key, strlen(key)) != 0) continue;
     line[strcspn(line, "\n")] = '\0';
-    snprintf(out, size, "%s", colon + 2);
+    snprintf(out, TEXT_SIZE, "%s", line + strlen(key));
     break;
   }
   fclose(f);
 }
 
-static void put_machine(fc_federation *fed, fc_store_file *f) {
-  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+static void find_machine(machine *m) {
   int length = 0;
-  cpu_name(text, sizeof text);
-  fc_store_put_text(f, "/provenance", "cpu", text);
-  MPI_Get_library_version(text, &length);
-  text[strcspn(text, ",\n")] = '\0';
-  fc_store_put_text(f, "/provenance", "mpi", text);
+  cpu_name(m->cpu);
+  MPI_Get_library_version(m->mpi, &length);
+  m->mpi[strcspn(m->mpi, ",\n")] = '\0';
   time_t now = time(NULL);
   struct tm utc;
   gmtime_r(&now, &utc);
-  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  fc_store_put_text(f, "/provenance", "written", text);
+  strftime(m->written, sizeof m->written, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+/* Rank 0's machine and clock: an attribute must be the same on all ranks. */
+static void put_machine(fc_federation *fed, fc_store_file *f) {
+  machine m;
+  memset(&m, 0, sizeof m);
+  if (fed->comm->rank == 0) find_machine(&m);
+  fc_err err = fc_comm_broadcast(fed->comm, &m, sizeof m, 0);
+  if (err != FC_ERR_OK) {
+    fc_store_put_failure(f, err);
+    return;
+  }
+  fc_store_put_text(f, "/provenance", "cpu", m.cpu);
+  fc_store_put_text(f, "/provenance", "mpi", m.mpi);
+  fc_store_put_text(f, "/provenance", "written", m.written);
   fc_store_put_number(f, "/provenance", "ranks", fed->comm->size);
   fc_store_put_number(f, "/provenance", "threads_per_rank", fed->threads.n);
 }

@@ -80,6 +80,7 @@ static fc_err record_participant(fc_federation *fed, const fc_round *round, uint
                         p->cost.energy_j,
                         p->cost.delivered};
   _Static_assert(COUNT_OF(row) == COUNT_OF(participation_columns), "one value a column");
+  _Static_assert(sizeof row + sizeof(int64_t) == FC_RECORD_BYTES, "as the estimate counts it");
   return fc_table_append(fed->participation, fed->participation_rows + i, row);
 }
 
@@ -154,9 +155,10 @@ static void put_profile(fc_federation *fed, fc_store_file *f) {
 }
 
 /* The trained weights, a 2-D dataset each, named as PEFT names them. All ranks hold all of theta.
- */
+ * Where every device has a model of its own, there is no global one to tell. */
 static void put_adapter(fc_federation *fed, fc_store_file *f) {
   size_t n = 0;
+  if (fed->method->keeps_device_models) return;
   const fc_trainable_part *part = fc_trainable_parts(fed->task.trainable, &n);
   for (size_t i = 0; i < n; i++)
     fc_store_put_matrix(f, "/final/adapter", part[i].name, "trained weight",

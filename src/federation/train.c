@@ -55,10 +55,10 @@ static fc_err add_gradient(const fc_federation *fed, fc_thread *t, const fc_roun
   const uint32_t *own = fc_split_device(fed->task.split, p->device, &n);
   int drawn = fc_batch_draw(own, n, fed->set.local.batch, fed->seed, (uint64_t)round->number,
                             p->device, iteration, t->samples);
-  fc_rng masking = fc_rng_open(fed->seed, FC_RNG_MASKING, (uint64_t)round->number, p->device);
-  fc_rng dropout = fc_rng_open(fed->seed, FC_RNG_DROPOUT, (uint64_t)round->number, p->device);
-  /* each iteration has its own stretch of the device's streams */
-  masking.index = dropout.index = (uint64_t)iteration << 40;
+  /* every mini-batch has streams of its own; options.c keeps their number below 2^32 */
+  uint64_t stream = (uint64_t)iteration << 32 | p->device;
+  fc_rng masking = fc_rng_open(fed->seed, FC_RNG_MASKING, (uint64_t)round->number, stream);
+  fc_rng dropout = fc_rng_open(fed->seed, FC_RNG_DROPOUT, (uint64_t)round->number, stream);
   const fc_batch *batch = NULL;
   FC_TRY(fc_batcher_fill(t->batcher, fed->task.corpus, fed->task.tokenizer, t->samples, drawn,
                          fed->task.loss, masking, &batch));
@@ -69,10 +69,12 @@ static fc_err add_gradient(const fc_federation *fed, fc_thread *t, const fc_roun
 static fc_err train_device(const fc_federation *fed, fc_thread *t, const fc_round *round,
                            fc_participant *p, float *theta) {
   const fc_local_settings *local = &fed->set.local;
+  if (p->samples == 0) return FC_ERR_OK; /* nothing to learn from: its model stays */
   fc_optimizer optimizer = fc_optimizer_bind(&local->optimizer, fed->P, t->optimizer_state);
-  /* the schedule runs over the whole federation, the moments only over this round */
+  /* the schedule and its warm-up run over the whole federation, the moments only over this round */
   int64_t base = (round->number - 1) * local->iterations;
   optimizer.settings.schedule = "constant";
+  optimizer.settings.warmup_steps = 0;
   for (int64_t i = 0; i < local->iterations; i++) {
     memset(t->gradient, 0, fed->P * sizeof(float));
     for (int64_t a = 0; a < local->accumulate; a++)
