@@ -3,11 +3,13 @@
 #include "fedcell/fc_mem.h"
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 static atomic_size_t current_bytes, peak_bytes, limit_bytes;
+static atomic_size_t fail_countdown; /* 0: off */
 
 typedef union {
   size_t bytes;
@@ -21,6 +23,17 @@ static void count_up(size_t bytes) {
   }
 }
 
+void fc_mem_fail_at(size_t n) {
+  atomic_store(&fail_countdown, n);
+}
+
+static bool is_to_fail(void) {
+  size_t left = atomic_load(&fail_countdown);
+  while (left > 0 && !atomic_compare_exchange_weak(&fail_countdown, &left, left - 1)) {
+  }
+  return left == 1;
+}
+
 fc_err fc_alloc(size_t count, size_t size, void *out_pointer) {
   void *none = NULL;
   memcpy(out_pointer, &none, sizeof none);
@@ -28,6 +41,7 @@ fc_err fc_alloc(size_t count, size_t size, void *out_pointer) {
   FC_CHECK(!__builtin_mul_overflow(count, size, &bytes) &&
                !__builtin_add_overflow(bytes, 2 * sizeof(block_header), &whole),
            NOMEM, "an allocation of %zu x %zu bytes overflows the address space", count, size);
+  FC_CHECK(!is_to_fail(), NOMEM, "out of memory: this allocation was to fail");
   size_t limit = atomic_load(&limit_bytes), now = atomic_load(&current_bytes);
   FC_CHECK(limit == 0 || (now <= limit && bytes <= limit - now), NOMEM,
            "out of memory: %zu bytes more would pass the limit of %zu bytes (%zu in use)", bytes,

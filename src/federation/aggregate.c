@@ -18,7 +18,7 @@ static fc_err changes(fc_federation *fed, fc_round *round, double *largest) {
     FC_CHECK(isfinite(own), NUMERIC,
              "round %lld: the update of device %u is not finite (learning rate %g too high?)",
              (long long)round->number, p->device, (double)fed->set.local.optimizer.learning_rate);
-    *largest = fmax(*largest, (double)own);
+    *largest = fc_exact_larger(*largest, (double)own);
   }
   return FC_ERR_OK;
 }

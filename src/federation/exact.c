@@ -1,5 +1,6 @@
 /* exact.c - sums that come out the same for any number of ranks: integers at a common scale. */
 #include "federation.h"
+#include <assert.h>
 #include <math.h>
 
 double fc_exact_scale(double largest, int bits) {
@@ -17,12 +18,16 @@ static int carry_bits(int64_t n) {
   return bits;
 }
 
+double fc_exact_larger(double a, double b) {
+  return isnan(a) || a >= b ? a : b;
+}
+
 fc_err fc_exact_sums(const fc_comm *comm, const double *x, int64_t n, int k, double *sums) {
   double largest[16] = {0};
   int64_t fixed[16] = {0};
+  assert(k >= 1 && k <= 16);
   for (int64_t i = 0; i < n; i++)
-    for (int c = 0; c < k; c++) /* !(a <= b) lets a NaN through to the check below */
-      if (!(fabs(x[i * k + c]) <= largest[c])) largest[c] = fabs(x[i * k + c]);
+    for (int c = 0; c < k; c++) largest[c] = fc_exact_larger(largest[c], fabs(x[i * k + c]));
   FC_TRY(fc_comm_max(comm, largest, (size_t)k));
   int64_t total = n;
   FC_TRY(fc_comm_sum_i64(comm, &total, 1));

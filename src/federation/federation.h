@@ -176,6 +176,8 @@ fc_err fc_parallel_step(fc_parallel *p, const uint32_t *samples, int n, int64_t 
 /* Collective. sums (k) <- column sums of x (n,k) over all ranks' rows, in fixed point scaled by the
  * largest value of each column. k <= 16. NUMERIC if a value is not finite. */
 fc_err fc_exact_sums(const fc_comm *comm, const double *x, int64_t n, int k, double *sums);
+/* The larger of two, NaN if either is: fmax would lose it. */
+double fc_exact_larger(double a, double b);
 /* Power of two s with largest * s <= 2^bits; 0 if largest is 0. */
 double fc_exact_scale(double largest, int bits);
 

@@ -76,7 +76,8 @@ static fc_err sum_gradients(fc_parallel *p, const micro_result *results, int own
   int64_t P = (int64_t)p->optimizer.n;
   double largest = 0;
   for (int i = 0; i < own; i++)
-    largest = fmax(largest, (double)fc_k_max_abs(p->gradients + (size_t)i * p->optimizer.n, P));
+    largest = fc_exact_larger(largest,
+                              (double)fc_k_max_abs(p->gradients + (size_t)i * p->optimizer.n, P));
   FC_TRY(fc_comm_max(p->comm, &largest, 1));
   FC_CHECK(isfinite(largest), NUMERIC, "a gradient is not finite (learning rate %g too high?)",
            (double)p->optimizer.settings.learning_rate);

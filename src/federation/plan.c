@@ -77,7 +77,7 @@ fc_err fc_plan_deliver(fc_federation *fed, fc_round *round) {
                               p->load.flop,          p->tokens,           p->loss.loss_sum,
                               (double)p->loss.count, p->cost.delivered};
     for (int c = 0; c < SUMS; c++) x[i * SUMS + c] = row[c];
-    slowest = fmax(slowest, p->cost.latency_s);
+    slowest = fc_exact_larger(slowest, p->cost.latency_s);
   }
   FC_TRY_GOTO(err, fc_comm_max(fed->comm, &slowest, 1), done);
   if (!isfinite(slowest)) {
