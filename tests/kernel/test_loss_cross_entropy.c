@@ -197,6 +197,19 @@ static void head_matches_twin_over_chunks(void **state) {
   head_at(3, 16, 4097, false);
 }
 
+/* Forbidden words that fill a whole chunk before the first allowed one. */
+static void head_starts_with_forbidden_words(void **state) {
+  (void)state;
+  head h = new_head(5, 3, 4200), r = new_head(5, 3, 4200);
+  for (int v = 0; v < 4150; v++) h.bias[v] = r.bias[v] = -INFINITY;
+  for (int n = 0; n < 5; n++) h.targets[n] = r.targets[n] = 4150 + n;
+  run_head(&h);
+  run_head_ref(&r);
+  assert_close(h.loss, r.loss, 5, 1e-5, 2e-6);
+  assert_close(h.dx, r.dx, 15, 5e-6, 5e-6);
+  assert_same_ints(h.best, r.best, 5);
+}
+
 static double head_value(void *context) {
   head *h = context;
   fc_k_lm_head_ref(h->loss, NULL, NULL, NULL, NULL, h->x, h->W, h->bias, h->targets, 1, h->N, h->C,
@@ -257,6 +270,7 @@ int main(void) {
       KERNEL_TEST(xent_gradient_is_the_derivative),
       KERNEL_TEST(head_matches_twin),
       KERNEL_TEST(head_matches_twin_over_chunks),
+      KERNEL_TEST(head_starts_with_forbidden_words),
       KERNEL_TEST(head_gradient_is_the_derivative),
       KERNEL_TEST(head_row_stands_alone),
       KERNEL_TEST(head_keeps_nan),
