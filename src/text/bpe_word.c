@@ -80,7 +80,8 @@ static void join(workspace *w, candidate c) {
 static fc_err merge_word(workspace *w, fc_text word, fc_tokens *out) {
   start(w, word);
   while (w->heap_size > 0) join(w, heap_pop(w));
-  for (int32_t i = 0; i >= 0; i = w->symbols[i].next) FC_TRY(fc_tokens_push(out, w->symbols[i].id));
+  for (int32_t i = word.length ? 0 : -1; i >= 0; i = w->symbols[i].next)
+    FC_TRY(fc_tokens_push(out, w->symbols[i].id));
   return FC_ERR_OK;
 }
 

@@ -48,14 +48,15 @@ void fc_tokenizer_destroy(fc_tokenizer **tok) {
 /* The first signature file of a kind that the folder holds, NULL if none. */
 static const char *signature_in(const fc_tokenizer_kind_ops *kind, const char *folder) {
   char path[FC_PATH_SIZE];
-  for (const char *const *name = kind->signature_files; *name; name++)
-    if (fc_path_join(folder, *name, path) == FC_ERR_OK && fc_path_is_file(path)) return *name;
+  for (size_t f = 0; kind->signature_files[f]; f++)
+    if (fc_path_join(folder, kind->signature_files[f], path) == FC_ERR_OK && fc_path_is_file(path))
+      return kind->signature_files[f];
   return NULL;
 }
 
 static bool has_signature(const fc_tokenizer_kind_ops *kind, const char *file) {
-  for (const char *const *name = kind->signature_files; *name; name++)
-    if (strcmp(*name, file) == 0) return true;
+  for (size_t f = 0; kind->signature_files[f]; f++)
+    if (strcmp(kind->signature_files[f], file) == 0) return true;
   return false;
 }
 
@@ -79,11 +80,12 @@ static fc_err kind_named(const char *name, const fc_tokenizer_kind_ops **out) {
 static fc_err unknown_files(const char *path, const char *problem) {
   char expected[512] = "";
   for (size_t i = 0; i < KIND_COUNT; i++)
-    for (const char *const *name = kinds[i]->signature_files; *name; name++)
-      list_add(expected, sizeof expected, *name, kinds[i]->name);
+    for (size_t f = 0; kinds[i]->signature_files[f]; f++)
+      list_add(expected, sizeof expected, kinds[i]->signature_files[f], kinds[i]->name);
   return fc_fail(FC_ERR_USAGE, "%s: %s; expected one of: %s", path, problem, expected);
 }
 
+/* *out NULL where no kind's files are there. */
 static fc_err kind_of_folder(const char *folder, const fc_tokenizer_kind_ops **out) {
   *out = NULL;
   for (size_t i = 0; i < KIND_COUNT; i++) {
@@ -94,20 +96,18 @@ static fc_err kind_of_folder(const char *folder, const fc_tokenizer_kind_ops **o
              kinds[i]->name);
     *out = kinds[i];
   }
-  return *out ? FC_ERR_OK : unknown_files(folder, "the folder holds no tokeniser");
+  return FC_ERR_OK;
 }
 
-static fc_err kind_of_file(const char *path, const char *base, const fc_tokenizer_kind_ops **out) {
+static const fc_tokenizer_kind_ops *kind_of_file(const char *base) {
   for (size_t i = 0; i < KIND_COUNT; i++)
-    if (has_signature(kinds[i], base)) {
-      *out = kinds[i];
-      return FC_ERR_OK;
-    }
-  return unknown_files(path, "the file's name does not tell the tokeniser's kind");
+    if (has_signature(kinds[i], base)) return kinds[i];
+  return NULL;
 }
 
 static fc_err load_folder(const char *path, const fc_tokenizer_kind_ops *kind, fc_tokenizer **out) {
   if (!kind) FC_TRY(kind_of_folder(path, &kind));
+  if (!kind) return unknown_files(path, "the folder holds no tokeniser");
   const char *name = signature_in(kind, path);
   /* Without any, the reader of the usual name tells that it is missing. */
   char file[FC_PATH_SIZE];
@@ -117,7 +117,8 @@ static fc_err load_folder(const char *path, const fc_tokenizer_kind_ops *kind, f
 
 static fc_err load_file(const char *path, const fc_tokenizer_kind_ops *kind, fc_tokenizer **out) {
   const char *slash = strrchr(path, '/');
-  if (!kind) FC_TRY(kind_of_file(path, slash ? slash + 1 : path, &kind));
+  if (!kind) kind = kind_of_file(slash ? slash + 1 : path);
+  if (!kind) return unknown_files(path, "the file's name does not tell the tokeniser's kind");
   char folder[FC_PATH_SIZE] = ".";
   size_t length = slash ? (size_t)(slash - path) : 0;
   FC_CHECK(length < sizeof folder, IO, "a path longer than %d characters", FC_PATH_SIZE - 1);

@@ -42,6 +42,7 @@ static void test_pieces(void **state) {
   expect_pieces(TEXT("x\n\n y"), "x|\n\n| y");
   expect_pieces(TEXT("12abc3.5!?"), "12|abc|3|.|5|!?");
   expect_pieces(TEXT(" !a"), " !|a");
+  expect_pieces(TEXT("!\xC2\xBD\xE2\x85\xA7!"), "!|\xC2\xBD\xE2\x85\xA7|!"); /* No and Nl */
   expect_pieces(TEXT("\xC3\xA9t\xC3\xA9 \xE6\x97\xA5\xE6\x9C\xAC\xE3\x80\x82"),
                 "\xC3\xA9t\xC3\xA9| \xE6\x97\xA5\xE6\x9C\xAC|\xE3\x80\x82");
   /* no-break space, and U+180E, which is no space although PCRE2's \s takes it for one */
