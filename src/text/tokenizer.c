@@ -6,8 +6,7 @@
 #include <string.h>
 
 static const fc_tokenizer_kind_ops *const kinds[] = {&fc_byte_kind, &fc_bpe_kind,
-                                                     &fc_wordpiece_kind};
-enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
+                                                     &fc_wordpiece_kind, NULL};
 
 fc_err fc_tokens_push(fc_tokens *t, int32_t id) {
   FC_TRY(fc_grow(t->n + 1, sizeof *t->id, &t->capacity, &t->id));
@@ -21,7 +20,7 @@ void fc_tokens_free(fc_tokens *t) {
 }
 
 const char *fc_tokenizer_name(size_t i) {
-  return i < KIND_COUNT ? kinds[i]->name : NULL;
+  return i < sizeof kinds / sizeof kinds[0] - 1 ? kinds[i]->name : NULL;
 }
 
 fc_err fc_tokenizer_wrap(const fc_tokenizer_kind_ops *ops, void *model, int32_t vocab_size,
@@ -69,7 +68,7 @@ static void list_add(char *list, size_t size, const char *item, const char *kind
 
 static fc_err kind_named(const char *name, const fc_tokenizer_kind_ops **out) {
   char known[256] = "";
-  for (size_t i = 0; i < KIND_COUNT; i++) {
+  for (size_t i = 0; kinds[i]; i++) {
     *out = kinds[i];
     if (strcmp(kinds[i]->name, name) == 0) return FC_ERR_OK;
     list_add(known, sizeof known, kinds[i]->name, NULL);
@@ -79,7 +78,7 @@ static fc_err kind_named(const char *name, const fc_tokenizer_kind_ops **out) {
 
 static fc_err unknown_files(const char *path, const char *problem) {
   char expected[512] = "";
-  for (size_t i = 0; i < KIND_COUNT; i++)
+  for (size_t i = 0; kinds[i]; i++)
     for (size_t f = 0; kinds[i]->signature_files[f]; f++)
       list_add(expected, sizeof expected, kinds[i]->signature_files[f], kinds[i]->name);
   return fc_fail(FC_ERR_USAGE, "%s: %s; expected one of: %s", path, problem, expected);
@@ -88,7 +87,7 @@ static fc_err unknown_files(const char *path, const char *problem) {
 /* *out NULL where no kind's files are there. */
 static fc_err kind_of_folder(const char *folder, const fc_tokenizer_kind_ops **out) {
   *out = NULL;
-  for (size_t i = 0; i < KIND_COUNT; i++) {
+  for (size_t i = 0; kinds[i]; i++) {
     if (!signature_in(kinds[i], folder)) continue;
     FC_CHECK(!*out, USAGE,
              "%s: the folder holds both %s and %s: name the tokeniser's kind, %s or %s", folder,
@@ -100,7 +99,7 @@ static fc_err kind_of_folder(const char *folder, const fc_tokenizer_kind_ops **o
 }
 
 static const fc_tokenizer_kind_ops *kind_of_file(const char *base) {
-  for (size_t i = 0; i < KIND_COUNT; i++)
+  for (size_t i = 0; kinds[i]; i++)
     if (has_signature(kinds[i], base)) return kinds[i];
   return NULL;
 }
