@@ -11,6 +11,9 @@
  *   fc_store_put_text(file, "/provenance", "config", text);
  *   FC_TRY(fc_store_write_end(&file));                // publishes, or removes the temporary file
  *
+ * HDF5 is not thread-safe here: one thread of a process calls these functions. Temporary files that
+ * a killed run left beside the path are removed by the next write of the same path.
+ *
  * Row numbers are global (0, 1, ...) and every one lies on exactly one rank; the file's rows are in
  * that order whatever the ranks were. Functions named fc_store_put_* are Collective and remember
  * the first failure; write_end reports it to all ranks (full disk, read-only folder, ...). */
@@ -67,8 +70,8 @@ void fc_store_put_matrix(fc_store_file *f, const char *group, const char *name,
 /* Collective. Attributes of a group (made if missing); the same on all ranks. */
 void fc_store_put_text(fc_store_file *f, const char *group, const char *name, const char *text);
 void fc_store_put_number(fc_store_file *f, const char *group, const char *name, double value);
-/* Collective. Makes write_end fail with err and this thread's message: for a caller whose part of the
- * content could not be made. Put calls that follow still have to be made by all ranks. */
+/* Collective. Makes write_end fail with err and this thread's message: for a caller whose part of
+ * the content could not be made. Put calls that follow still have to be made by all ranks. */
 void fc_store_put_failure(fc_store_file *f, fc_err err);
 /* Collective. flush, fsync, rename to the final name; on any failure the temporary file is removed,
  * an older file of that name stays as it was, and IO is returned on all ranks. *f is NULL after. */
@@ -84,7 +87,7 @@ bool fc_store_has(const fc_store_reader *r, const char *path);
 fc_err fc_store_get_text(const fc_store_reader *r, const char *group, const char *name, char **out);
 fc_err fc_store_get_number(const fc_store_reader *r, const char *group, const char *name,
                            double *out);
-/* Number of elements of a 1-D dataset. */
+/* Number of elements of a 1-D or 2-D dataset. Of a matrix the functions below read whole rows. */
 fc_err fc_store_count(const fc_store_reader *r, const char *path, int64_t *out);
 fc_err fc_store_get_f32(const fc_store_reader *r, const char *path, int64_t first, int64_t n,
                         float *out);

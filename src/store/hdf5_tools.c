@@ -1,6 +1,5 @@
 /* hdf5_tools.c - error texts, paths and types that the HDF5 reader and writer share. */
 #include "hdf5_tools.h"
-#include "fedcell/fc_mem.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -29,8 +28,8 @@ const char *fc_hdf5_reason(void) {
 }
 
 bool fc_hdf5_exists(hid_t file, const char *path) {
-  char *copy = NULL;
-  if (fc_alloc(strlen(path) + 1, 1, &copy) != FC_ERR_OK) return false;
+  char copy[FC_HDF5_PATH]; /* no allocation: one that failed on one rank would part the ranks */
+  if (strlen(path) >= sizeof copy) return false;
   strcpy(copy, path);
   bool exists = true;
   /* H5Lexists fails where an intermediate group is missing, so every prefix is asked for. */
@@ -43,8 +42,20 @@ bool fc_hdf5_exists(hid_t file, const char *path) {
     exists = H5Lexists(file, copy, H5P_DEFAULT) > 0;
     *at = keep;
   }
-  fc_free(copy);
   return exists;
+}
+
+bool fc_hdf5_select(hid_t space, int64_t first, int64_t n) {
+  hsize_t extent[2] = {0, 1}, start[2] = {(hsize_t)first, 0}, count[2] = {(hsize_t)n, 1};
+  if (n == 0) return fc_hdf5_ok(H5Sselect_none(space));
+  if (H5Sget_simple_extent_dims(space, extent, NULL) == 2) {
+    const hsize_t cols = extent[1];
+    if (cols == 0 || start[0] % cols || count[0] % cols) return false;
+    start[0] /= cols;
+    count[0] /= cols;
+    count[1] = cols;
+  }
+  return fc_hdf5_ok(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL));
 }
 
 hid_t fc_hdf5_type(fc_column_type type) {

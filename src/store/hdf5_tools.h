@@ -21,8 +21,13 @@ bool fc_hdf5_ok(int64_t status);
  * Borrowed until the next call. */
 const char *fc_hdf5_reason(void);
 
-/* Every link of the path exists ("/" always does). */
+enum { FC_HDF5_PATH = 1024 };
+/* Every link of the path exists ("/" always does). A path of FC_HDF5_PATH bytes or more does not.
+ */
 bool fc_hdf5_exists(hid_t file, const char *path);
+/* Selects the elements [first, first + n) of a 1-D or 2-D space, nothing for n = 0. Of a matrix it
+ * must be whole rows, else false. */
+bool fc_hdf5_select(hid_t space, int64_t first, int64_t n);
 /* The C type and the file type of a column; native, so that no conversion is ever needed. */
 hid_t fc_hdf5_type(fc_column_type type);
 /* A variable-length UTF-8 string; caller closes. */

@@ -110,7 +110,7 @@ static fc_err exchange_rows(fc_redistribution *r, const fc_table *t, const char 
     for (int64_t i = 0; i < n; i++) {
       int64_t row = ((const int64_t *)r->inbox)[i], place = row - r->first;
       if (seen[place])
-        twice = row;
+        twice = twice < 0 || row < twice ? row : twice; /* the lowest, on any number of ranks */
       else
         r->place[arrived++] = place;
       seen[place] = 1;

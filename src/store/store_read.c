@@ -143,17 +143,17 @@ static fc_err open_dataset(const fc_store_reader *r, const char *path, hid_t *da
   int dims = H5Sget_simple_extent_ndims(space);
   *count = (int64_t)H5Sget_simple_extent_npoints(space);
   H5Sclose(space);
-  if (dims == 1) return FC_ERR_OK;
+  if (dims == 1 || dims == 2) return FC_ERR_OK;
   H5Dclose(*dataset);
   *dataset = H5I_INVALID_HID;
-  return fc_fail(FC_ERR_DATA, "%s: %s has %d dimensions, expected 1", r->path, path, dims);
+  return fc_fail(FC_ERR_DATA, "%s: %s has %d dimensions, expected 1 or 2", r->path, path, dims);
 }
 
 static bool read_slab(hid_t dataset, hid_t type, int64_t first, int64_t n, void *out) {
   if (n == 0) return true;
-  const hsize_t start = (hsize_t)first, count = (hsize_t)n;
-  hid_t in_file = H5Dget_space(dataset), in_memory = H5Screate_simple(1, &count, NULL);
-  bool ok = fc_hdf5_ok(H5Sselect_hyperslab(in_file, H5S_SELECT_SET, &start, NULL, &count, NULL)) &&
+  hid_t in_file = H5Dget_space(dataset);
+  hid_t in_memory = H5Screate_simple(1, &(hsize_t){(hsize_t)n}, NULL);
+  bool ok = fc_hdf5_select(in_file, first, n) &&
             fc_hdf5_ok(H5Dread(dataset, type, in_memory, in_file, H5P_DEFAULT, out));
   H5Sclose(in_memory);
   H5Sclose(in_file);
@@ -170,7 +170,10 @@ static fc_err read_array(const fc_store_reader *r, const char *path, hid_t type,
   H5Dclose(dataset);
   FC_CHECK(inside, DATA, "%s: %s has %lld elements, asked for %lld from %lld", r->path, path,
            (long long)count, (long long)n, (long long)first);
-  FC_CHECK(ok, DATA, "%s: %s is damaged: HDF5: %s", r->path, path, fc_hdf5_reason());
+  const char *reason = fc_hdf5_reason();
+  FC_CHECK(ok || *reason, DATA, "%s: %s is a matrix, of which only whole rows can be read", r->path,
+           path);
+  FC_CHECK(ok, DATA, "%s: %s is damaged: HDF5: %s", r->path, path, reason);
   return FC_ERR_OK;
 }
 

@@ -86,8 +86,8 @@ static bool put_column(fc_store_file *f, job *j, size_t c) {
       err = convert(column, j->group, j->first, j->count, j->block, j->converted);
   }
   if (!fc_store_settle(f, err)) return false;
-  hid_t dataset =
-      fc_store_create_dataset(f, path, column->unit, column->description, type, j->total, j->chunk);
+  hid_t dataset = fc_store_create_dataset(f, path, column->unit, column->description, type,
+                                          (fc_store_layout){.total = j->total, .chunk = j->chunk});
   return dataset >= 0 && fc_store_write_dataset(f, path, dataset, type, j->converted, j->first,
                                                 j->count, j->chunk > 0 ? j->chunk : 1);
 }

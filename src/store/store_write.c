@@ -10,6 +10,7 @@
 #include "mpio_guard.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -167,17 +168,19 @@ void fc_store_put_number(fc_store_file *f, const char *group, const char *name, 
  */
 
 static hid_t create_dataset(const fc_store_file *f, const char *path, const char *unit,
-                            const char *description, hid_t type, int64_t total, int64_t chunk) {
+                            const char *description, hid_t type, fc_store_layout l) {
   hid_t links = H5Pcreate(H5P_LINK_CREATE), layout = H5Pcreate(H5P_DATASET_CREATE);
   H5Pset_create_intermediate_group(links, 1);
   H5Pset_fill_time(layout, H5D_FILL_TIME_NEVER); /* every element is written */
-  if (chunk > 0) {
-    H5Pset_chunk(layout, 1, &(hsize_t){(hsize_t)chunk});
+  if (l.chunk > 0) {
+    H5Pset_chunk(layout, 1, &(hsize_t){(hsize_t)l.chunk});
     H5Pset_shuffle(layout);
     H5Pset_deflate(layout, 4);
     H5Pset_fletcher32(layout); /* a damaged chunk is noticed, not read */
   }
-  hid_t space = H5Screate_simple(1, &(hsize_t){(hsize_t)total}, NULL);
+  hsize_t extent[2] = {(hsize_t)l.total, (hsize_t)l.cols};
+  if (l.cols > 0) extent[0] /= extent[1];
+  hid_t space = H5Screate_simple(l.cols > 0 ? 2 : 1, extent, NULL);
   hid_t dataset = H5Dcreate2(f->file, path, type, space, links, layout, H5P_DEFAULT);
   if (fc_hdf5_ok(dataset) && !(fc_store_write_text(dataset, "unit", unit) &&
                                fc_store_write_text(dataset, "description", description))) {
@@ -191,29 +194,24 @@ static hid_t create_dataset(const fc_store_file *f, const char *path, const char
 }
 
 hid_t fc_store_create_dataset(fc_store_file *f, const char *path, const char *unit,
-                              const char *description, hid_t type, int64_t total, int64_t chunk) {
-  int64_t bytes = total * (int64_t)H5Tget_size(type);
+                              const char *description, hid_t type, fc_store_layout l) {
+  int64_t bytes = l.total * (int64_t)H5Tget_size(type);
   /* deflate adds a little to what it cannot compress */
   if (!fc_store_reserve(f, bytes + bytes / 100)) return H5I_INVALID_HID;
-  hid_t dataset = create_dataset(f, path, unit, description, type, total, chunk);
+  hid_t dataset = create_dataset(f, path, unit, description, type, l);
   if (fc_store_settle(f, fc_store_hdf5_check(f, dataset >= 0, path))) return dataset;
   if (dataset >= 0) H5Dclose(dataset);
   return H5I_INVALID_HID;
 }
 
-/* Selects [first, first + n) of the file and writes it; n = 0 still takes part. */
+/* Writes the elements [first, first + n), whole rows of a matrix; n = 0 still takes part. */
 static bool write_piece(const fc_store_file *f, hid_t dataset, hid_t type, const void *data,
                         int64_t first, int64_t n) {
-  hid_t in_file = H5Dget_space(dataset),
-        in_memory = H5Screate_simple(1, &(hsize_t){(hsize_t)n}, NULL);
-  if (n > 0)
-    H5Sselect_hyperslab(in_file, H5S_SELECT_SET, &(hsize_t){(hsize_t)first}, NULL,
-                        &(hsize_t){(hsize_t)n}, NULL);
-  else {
-    H5Sselect_none(in_file);
-    H5Sselect_none(in_memory);
-  }
-  bool ok = fc_hdf5_ok(H5Dwrite(dataset, type, in_memory, in_file, f->collective, data));
+  hid_t in_file = H5Dget_space(dataset);
+  hid_t in_memory = H5Screate_simple(1, &(hsize_t){(hsize_t)n}, NULL);
+  bool ok = fc_hdf5_select(in_file, first, n);
+  if (n == 0) H5Sselect_none(in_memory);
+  ok = fc_hdf5_ok(H5Dwrite(dataset, type, in_memory, in_file, f->collective, data)) && ok;
   H5Sclose(in_memory);
   H5Sclose(in_file);
   return ok;
@@ -261,21 +259,43 @@ static fc_err check_parts(const fc_store_file *f, const char *path, int64_t firs
 }
 
 static void put_array(fc_store_file *f, const char *path, const char *unit, const char *description,
-                      hid_t type, const void *x, int64_t first, int64_t n, int64_t total) {
+                      hid_t type, const void *x, int64_t first, int64_t n, fc_store_layout l) {
   if (f->failure.err != FC_ERR_OK) return;
-  if (!fc_store_settle(f, check_parts(f, path, first, n, total))) return;
-  hid_t dataset = fc_store_create_dataset(f, path, unit, description, type, total, 0);
-  if (dataset >= 0) fc_store_write_dataset(f, path, dataset, type, x, first, n, PIECE_ELEMENTS);
+  if (!fc_store_settle(f, check_parts(f, path, first, n, l.total))) return;
+  hid_t dataset = fc_store_create_dataset(f, path, unit, description, type, l);
+  int64_t row = l.cols > 0 ? l.cols : 1;
+  int64_t piece = row < PIECE_ELEMENTS ? PIECE_ELEMENTS / row * row : row;
+  if (dataset >= 0) fc_store_write_dataset(f, path, dataset, type, x, first, n, piece);
 }
 
 void fc_store_put_f32(fc_store_file *f, const char *path, const char *unit, const char *description,
                       const float *x, int64_t first, int64_t n, int64_t total) {
-  put_array(f, path, unit, description, H5T_NATIVE_FLOAT, x, first, n, total);
+  put_array(f, path, unit, description, H5T_NATIVE_FLOAT, x, first, n,
+            (fc_store_layout){.total = total});
 }
 
 void fc_store_put_i64(fc_store_file *f, const char *path, const char *unit, const char *description,
                       const int64_t *x, int64_t first, int64_t n, int64_t total) {
-  put_array(f, path, unit, description, H5T_NATIVE_INT64, x, first, n, total);
+  put_array(f, path, unit, description, H5T_NATIVE_INT64, x, first, n,
+            (fc_store_layout){.total = total});
+}
+
+void fc_store_put_matrix(fc_store_file *f, const char *group, const char *name,
+                         const char *description, const float *x, int64_t rows, int64_t cols) {
+  char path[512];
+  int64_t first = 0, own = 0;
+  int length = snprintf(path, sizeof path, "%s/%s", group, name);
+  if (length < 0 || (size_t)length >= sizeof path) {
+    fc_store_put_failure(f, fc_fail(FC_ERR_DATA, "the path of %s is too long", name));
+    return;
+  }
+  fc_comm_share(rows, f->comm->size, f->comm->rank, &first, &own);
+  put_array(f, path, "1", description, H5T_NATIVE_FLOAT, x + first * cols, first * cols, own * cols,
+            (fc_store_layout){.total = rows * cols, .cols = rows * cols > 0 ? cols : 0});
+}
+
+void fc_store_put_failure(fc_store_file *f, fc_err err) {
+  fc_store_settle(f, err);
 }
 
 /* ---- end --------------------------------------------------------------------------------------

@@ -30,10 +30,15 @@ bool fc_store_settle(fc_store_file *f, fc_err mine);
 /* Collective. Makes sure the disk has room for `bytes` more; as settle. */
 bool fc_store_reserve(fc_store_file *f, int64_t bytes);
 
-/* Collective, agreed: negative on all ranks after a failure on any. chunk 0: contiguous; else
- * chunked in `chunk` elements and compressed. */
+typedef struct {
+  int64_t total; /* elements */
+  int64_t cols;  /* 0: 1-D; else a matrix of total / cols rows */
+  int64_t chunk; /* 0: contiguous; else (1-D) chunked in so many elements and compressed */
+} fc_store_layout;
+
+/* Collective, agreed: negative on all ranks after a failure on any. */
 hid_t fc_store_create_dataset(fc_store_file *f, const char *path, const char *unit,
-                              const char *description, hid_t type, int64_t total, int64_t chunk);
+                              const char *description, hid_t type, fc_store_layout layout);
 /* Collective, agreed. This rank's elements [first, first + n), in transfers of `piece` elements;
  * closes the dataset. Of a chunked dataset the parts are whole chunks and a piece is one chunk:
  * what a rank writes at once is then contiguous in the file, as the guard needs it. */

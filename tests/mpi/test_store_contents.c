@@ -136,6 +136,29 @@ static void arrays_in_parts_of_any_size(void **state) {
   fc_store_close(&reader);
 }
 
+static void a_matrix_that_all_ranks_hold(void **state) {
+  (void)state;
+  float x[3 * 5], back[15];
+  for (int i = 0; i < 15; i++) x[i] = (float)i * 0.5F;
+  fc_store_file *file = NULL;
+  fc_store_reader *reader = NULL;
+  assert_ok(fc_store_write_begin(comm, scratch_path("matrix.h5"), &file));
+  fc_store_put_matrix(file, "/final/adapter", "lora_A", "first factor", x, 3, 5);
+  assert_ok(fc_store_write_end(&file));
+  assert_ok(fc_store_open(scratch_path("matrix.h5"), &reader));
+  assert_ok(fc_store_get_f32(reader, "/final/adapter/lora_A", 0, 15, back));
+  assert_memory_equal(x, back, sizeof x);
+  assert_ok(fc_store_get_f32(reader, "/final/adapter/lora_A", 10, 5, back));
+  assert_memory_equal(x + 10, back, 5 * sizeof *x);
+  char expected[1024];
+  snprintf(expected, sizeof expected,
+           "%s: /final/adapter/lora_A is a matrix, of which only whole rows can be read",
+           scratch_path("matrix.h5"));
+  assert_fails(fc_store_get_f32(reader, "/final/adapter/lora_A", 1, 5, back), FC_ERR_DATA,
+               expected);
+  fc_store_close(&reader);
+}
+
 static void texts_of_any_length(void **state) {
   (void)state;
   enum { LONG = 3000000 };
@@ -194,6 +217,7 @@ static int run(void) {
       cmocka_unit_test(a_rank_without_rows_takes_part),
       cmocka_unit_test(an_empty_table_is_a_group_of_empty_columns),
       cmocka_unit_test(arrays_in_parts_of_any_size),
+      cmocka_unit_test(a_matrix_that_all_ranks_hold),
       cmocka_unit_test(texts_of_any_length),
       cmocka_unit_test(many_writes_of_one_name),
   };

@@ -257,6 +257,20 @@ static void a_name_given_twice(void **state) {
   assert_int_equal(access(scratch_path("twice.h5"), F_OK), -1);
 }
 
+/* One rank could not make its part: the file is given up on all. */
+static void a_failure_of_the_caller(void **state) {
+  (void)state;
+  fc_store_file *file = NULL;
+  assert_ok(write_noise(scratch_path("own.h5"), 10));
+  assert_ok(fc_store_write_begin(comm, scratch_path("own.h5"), &file));
+  fc_err mine = FC_ERR_OK;
+  if (comm->rank == comm->size - 1) mine = fc_fail(FC_ERR_NOMEM, "no room for the state");
+  fc_store_put_failure(file, mine);
+  fc_store_put_number(file, "/provenance", "seed", 1.0);
+  assert_fails(fc_store_write_end(&file), FC_ERR_NOMEM, "no room for the state");
+  assert_int_equal(rows_of(scratch_path("own.h5")), 10);
+}
+
 /* What a killed process left is removed by the next write of the same file; what a living one
  * works on is not, nor anything of another name. */
 static void leftovers_are_removed(void **state) {
@@ -292,6 +306,7 @@ static int run(void) {
       cmocka_unit_test(values_must_fit_the_column),
       cmocka_unit_test(parts_must_make_up_the_whole),
       cmocka_unit_test(a_name_given_twice),
+      cmocka_unit_test(a_failure_of_the_caller),
       cmocka_unit_test(leftovers_are_removed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
