@@ -26,11 +26,15 @@ void fc_tokens_free(fc_tokens *t);
 typedef struct fc_tokenizer fc_tokenizer;
 const char *fc_tokenizer_name(size_t i); /* kinds; NULL past the end */
 
-/* kind NULL: found from the files in the folder. DATA with file and line for a malformed file. */
+/* path: a folder, or the vocabulary file in it; kind `byte` needs none (NULL). kind NULL: found
+ * from the files there (USAGE if none or two kinds' are). DATA with file and line for a malformed
+ * file. wordpiece heeds "do_lower_case": false in the folder's tokenizer_config.json. */
 fc_err fc_tokenizer_load(const char *path, const char *kind, fc_tokenizer **out);
 fc_err fc_tokenizer_create_byte(fc_tokenizer **out);
 /* Learns byte-level BPE with at most vocab_size entries (256 bytes, specials, merges) from texts;
- * ties go to the pair that is first in byte order, so the result depends on the texts alone. */
+ * ties go to the pair that is first in byte order, so the result depends on the texts alone. Fewer
+ * entries where no pair occurs twice any more. The specials are RoBERTa's, with the ids 0 to 4: <s>
+ * <pad> </s> <unk> <mask>. Words do not reach across texts. */
 typedef struct {
   const char *text;
   size_t length;
@@ -53,7 +57,10 @@ fc_special_tokens fc_tokenizer_specials(const fc_tokenizer *tok);
  * replacement character. No special tokens are added or parsed. */
 fc_err fc_tokenizer_encode(const fc_tokenizer *tok, const char *text, size_t length,
                            fc_tokens *out);
-/* Text of ids, zero-terminated, special tokens skipped; caller frees with fc_free. */
+/* Text of ids, zero-terminated, special tokens skipped; caller frees with fc_free. USAGE for an id
+ * outside the vocabulary. byte and bpe give exactly the tokens' bytes (ids cut within a character
+ * leave invalid UTF-8); wordpiece puts a space between words and joins "##" pieces, without Hugging
+ * Face's English clean-up of spaces before punctuation. */
 fc_err fc_tokenizer_decode(const fc_tokenizer *tok, const int32_t *ids, size_t n, char **out);
 
 #endif
