@@ -175,9 +175,8 @@ static void one_panel(tile_kind kind, const fc_product *p, tile_task t, const fl
 }
 
 /* Up to ROW_BLOCK rows on the calling thread. */
-static void row_block(const fc_product *p, float *C, int64_t ldc, const float *A, int64_t lda,
-                      const float *B, int64_t ldb) {
-  const tile_kind kind = pick_tile(p->N);
+static void row_block(tile_kind kind, const fc_product *p, float *C, int64_t ldc, const float *A,
+                      int64_t lda, const float *B, int64_t ldb) {
   const int width = 2 * kind.lanes;
   const int64_t a_row = p->transpose_a ? 1 : lda, a_k = p->transpose_a ? lda : 1;
   const int64_t b_k = p->transpose_b ? 1 : ldb, b_column = p->transpose_b ? ldb : 1;
@@ -204,7 +203,7 @@ static void serial_product(fc_product p, float *C, int64_t ldc, const float *A, 
   const int64_t a_row = p.transpose_a ? 1 : lda, rows = p.M;
   for (int64_t m0 = 0; m0 < rows; m0 += ROW_BLOCK) {
     p.M = fc_k_min(ROW_BLOCK, rows - m0);
-    row_block(&p, C + m0 * ldc, ldc, A + m0 * a_row, lda, B, ldb);
+    row_block(pick_tile(p.N), &p, C + m0 * ldc, ldc, A + m0 * a_row, lda, B, ldb);
   }
 }
 

@@ -43,6 +43,17 @@ static void exp_extremes(void **state) {
   assert_true(isnan(fc_exp(-NAN)));
 }
 
+static void exp_of_negative_is_accurate(void **state) {
+  (void)state;
+  assert_true(largest_error(fc_exp_negative, exp, -87, 1e-3, 0) <=
+              1e-7); /* a little above 0, too */
+  assert_true(fc_exp_negative(0.0f) == 1.0f);
+  assert_true(fc_exp_negative(-87.1f) == 0.0f);
+  assert_true(fc_exp_negative(-FLT_MAX) == 0.0f);
+  assert_true(fc_exp_negative(-INFINITY) == 0.0f);
+  assert_true(isnan(fc_exp_negative(NAN)));
+}
+
 static void tanh_is_accurate(void **state) {
   (void)state;
   assert_true(largest_error(fc_tanh, tanh, -20, 20, 1e-40) <= 2e-7);
@@ -192,6 +203,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       KERNEL_TEST(exp_is_accurate),
       KERNEL_TEST(exp_extremes),
+      KERNEL_TEST(exp_of_negative_is_accurate),
       KERNEL_TEST(tanh_is_accurate),
       KERNEL_TEST(normal_cdf_is_accurate),
       KERNEL_TEST(activations_match_twin),
