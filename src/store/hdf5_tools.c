@@ -28,9 +28,8 @@ const char *fc_hdf5_reason(void) {
 }
 
 bool fc_hdf5_exists(hid_t file, const char *path) {
-  char copy[FC_HDF5_PATH]; /* no allocation: one that failed on one rank would part the ranks */
-  if (strlen(path) >= sizeof copy) return false;
-  strcpy(copy, path);
+  char copy[1024]; /* no allocation that could fail on one rank alone */
+  if ((size_t)snprintf(copy, sizeof copy, "%s", path) >= sizeof copy) return false;
   bool exists = true;
   /* H5Lexists fails where an intermediate group is missing, so every prefix is asked for. */
   for (char *at = copy; exists && *at;) {

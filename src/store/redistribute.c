@@ -175,7 +175,11 @@ fc_err fc_redistribute_create(const fc_comm *comm, const fc_table *t, const char
                               fc_redistribution **out) {
   *out = NULL;
   fc_redistribution *r = NULL;
-  FC_TRY(fc_agree(comm, fc_alloc(1, sizeof *r, &r)));
+  fc_err err = fc_agree(comm, fc_alloc(1, sizeof *r, &r));
+  if (err != FC_ERR_OK) {
+    fc_free(r); /* another rank has none */
+    return err;
+  }
   const int64_t limit = INT_MAX / comm->size;
   r->comm = comm;
   r->total = total;
@@ -183,7 +187,7 @@ fc_err fc_redistribute_create(const fc_comm *comm, const fc_table *t, const char
   r->step_rows = step_rows < limit ? step_rows : limit;
   fc_redistribute_block(total, chunk_rows, comm->size, comm->rank, &r->first, &r->count);
   int64_t steps = ((int64_t)fc_table_rows(t) + r->step_rows - 1) / r->step_rows;
-  fc_err err = check_mpi(MPI_Allreduce(&steps, &r->steps, 1, MPI_INT64_T, MPI_MAX, comm->world));
+  err = check_mpi(MPI_Allreduce(&steps, &r->steps, 1, MPI_INT64_T, MPI_MAX, comm->world));
   if (err == FC_ERR_OK) err = plan(r, t, name);
   if (err == FC_ERR_OK)
     *out = r;

@@ -89,6 +89,7 @@ static fc_err begin(fc_store_file *f, const char *path) {
 }
 
 static void destroy(fc_store_file **f) {
+  if ((*f)->collective >= 0) H5Pclose((*f)->collective);
   fc_publish_abandon(&(*f)->publish);
   fc_free((*f)->path);
   fc_free((*f)->temporary);
@@ -101,11 +102,15 @@ fc_err fc_store_write_begin(const fc_comm *comm, const char *path, fc_store_file
   fc_hdf5_quiet();
   fc_hdf5_reason(); /* forget older failures */
   fc_store_file *f = NULL;
-  FC_TRY(fc_agree(comm, fc_alloc(1, sizeof *f, &f)));
+  fc_err err = fc_agree(comm, fc_alloc(1, sizeof *f, &f));
+  if (err != FC_ERR_OK) {
+    fc_free(f); /* another rank has none */
+    return err;
+  }
   f->comm = comm;
   f->file = f->collective = H5I_INVALID_HID;
   f->failures_before = fc_mpio_failures();
-  fc_err err = begin(f, path);
+  err = begin(f, path);
   if (err == FC_ERR_OK)
     *out = f;
   else
@@ -238,7 +243,11 @@ static fc_err check_parts(const fc_store_file *f, const char *path, int64_t firs
                           int64_t total) {
   const int size = f->comm->size;
   int64_t mine[2] = {first, n}, *parts = NULL, end = 0;
-  FC_TRY(fc_agree(f->comm, fc_alloc(2 * (size_t)size, sizeof *parts, &parts)));
+  fc_err err = fc_agree(f->comm, fc_alloc(2 * (size_t)size, sizeof *parts, &parts));
+  if (err != FC_ERR_OK) {
+    fc_free(parts);
+    return err;
+  }
   int code = MPI_Allgather(mine, 2, MPI_INT64_T, parts, 2, MPI_INT64_T, f->comm->world);
   if (code != MPI_SUCCESS) parts[1] = -1;
   for (bool moved = true; moved;) { /* chain the parts end to start; usually one pass */
@@ -309,7 +318,6 @@ fc_err fc_store_write_end(fc_store_file **file) {
   bool ok =
       fc_hdf5_ok(H5Fclose(f->file)); /* also after a failure: the guard keeps it from hanging */
   fc_store_settle(f, fc_store_hdf5_check(f, ok, "close"));
-  H5Pclose(f->collective);
   fc_err err = FC_ERR_OK;
   if (f->failure.err == FC_ERR_OK && f->publish) err = fc_publish_commit(&f->publish);
   fc_store_settle(f, err);

@@ -102,10 +102,14 @@ fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratc
                         fc_shared_weights **out) {
   fc_shared_weights *w = NULL;
   *out = NULL;
-  FC_TRY(fc_agree(comm, fc_alloc(1, sizeof *w, &w)));
+  fc_err err = fc_agree(comm, fc_alloc(1, sizeof *w, &w));
+  if (err != FC_ERR_OK) {
+    fc_free(w); /* another rank has none */
+    return err;
+  }
   w->fd = -1;
   w->bytes = fc_model_weight_count(model) * sizeof(float);
-  fc_err err = open_everywhere(comm, w, scratch);
+  err = open_everywhere(comm, w, scratch);
   if (err == FC_ERR_OK) err = fc_agree(comm, fill_file(comm, w, fill, arg));
   if (err == FC_ERR_OK) err = fc_agree(comm, map_file(w, PROT_READ));
   if (err != FC_ERR_OK) {
