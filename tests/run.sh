@@ -68,7 +68,8 @@ run_step() {
   function=step_${name//-/_}
   # Not under `if`: there bash would ignore a failing command inside the step.
   set +e
-  (set -e && "$function") >"$logs/$name.log" 2>&1
+  # No input: mpirun would read the list of steps.
+  (set -e && "$function") </dev/null >"$logs/$name.log" 2>&1
   local code=$?
   set -e
   local of_step
