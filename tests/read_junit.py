@@ -13,22 +13,34 @@ RANK = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>:")  # mpirun --tag-output
 STATE = {"OK": "passed", "FAILED": "failed", "SKIPPED": "skipped"}
 
 
-def cmocka_results(output):
-    """{test: (state, last line it printed)} of one program's output."""
-    results, said = {}, ""
+def rank_0_lines(output):
+    """What rank 0 printed; all of it where one process runs."""
     for line in output.splitlines():
         rank = RANK.match(line)
-        if rank and rank[1] != "0":
-            continue
-        line = line[rank.end() :] if rank else line
+        if not rank:
+            yield line
+        elif rank[1] == "0":
+            yield line[rank.end() :]
+
+
+def cmocka_results(output):
+    """{test: (state, why)} of one program's output; why is the first line that a failed test printed,
+    the last of a skipped one."""
+    results, said, open_test = {}, [], None
+    for line in rank_0_lines(output):
         match = LINE.match(line)
         if not match:
-            said = line.strip() or said
+            if line.strip():
+                said.append(line.strip())
         elif match[1] == "RUN":
-            said = ""
-            results[match[2]] = ("failed", "did not end")  # stays if the program dies in it
-        elif results.get(match[2], ("", "did not end"))[1] == "did not end":
-            results[match[2]] = (STATE[match[1]], "" if match[1] == "OK" else said)
+            said, open_test = [], match[2]
+            results[open_test] = ("failed", "did not end")  # stays if the program dies in it
+        elif match[2] == open_test:  # not the list of names at the end
+            state, open_test = STATE[match[1]], None
+            why = {"failed": said[:1], "skipped": said[-1:]}.get(state, [])
+            results[match[2]] = (state, " ".join(why))
+    if open_test and said:
+        results[open_test] = ("failed", f"did not end: {said[0]}")
     return results
 
 
