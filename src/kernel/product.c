@@ -87,30 +87,70 @@ static tile_kind pick_tile(int64_t N) {
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* panel[k * width + j] = B[j * ldb + k] for j < cols, 0 beyond: B is stored transposed. */
-static void pack_transposed(float *panel, const float *B, int64_t ldb, int64_t K, int cols,
-                            int width) {
-  int j = 0;
-#if defined(__SSE__)
-  for (; j + 4 <= cols; j += 4) {
-    const float *row = B + j * ldb;
-    int64_t k = 0;
-    for (; k + 4 <= K; k += 4) {
-      __m128 r0 = _mm_loadu_ps(row + k), r1 = _mm_loadu_ps(row + ldb + k);
-      __m128 r2 = _mm_loadu_ps(row + 2 * ldb + k), r3 = _mm_loadu_ps(row + 3 * ldb + k);
-      _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-      float *to = panel + k * width + j;
-      _mm_storeu_ps(to, r0);
-      _mm_storeu_ps(to + width, r1);
-      _mm_storeu_ps(to + 2 * width, r2);
-      _mm_storeu_ps(to + 3 * width, r3);
-    }
-    for (; k < K; k++)
-      for (int i = 0; i < 4; i++) panel[k * width + j + i] = row[i * ldb + k];
+#if defined(__x86_64__)
+/* Rows 0, 4, 8 and 12 of a block of 16, four elements each. */
+__attribute__((target("avx512f"))) static inline __m512 four_rows(const float *row, int64_t ldb) {
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(row));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(row + 4 * ldb), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(row + 8 * ldb), 2);
+  return _mm512_insertf32x4(v, _mm_loadu_ps(row + 12 * ldb), 3);
+}
+
+/* pack_transposed's work for 16 columns and K rounded down to a multiple of 4, which it returns:
+ * 4 x 4 transpositions in all four quarters at once. */
+__attribute__((target("avx512f"))) static int64_t
+pack_transposed_16(float *panel, const float *B, int64_t ldb, int64_t K, int width) {
+  int64_t k = 0;
+  for (; k + 4 <= K; k += 4) {
+    const __m512 r0 = four_rows(B + k, ldb), r1 = four_rows(B + ldb + k, ldb);
+    const __m512 r2 = four_rows(B + 2 * ldb + k, ldb), r3 = four_rows(B + 3 * ldb + k, ldb);
+    const __m512 low01 = _mm512_unpacklo_ps(r0, r1), high01 = _mm512_unpackhi_ps(r0, r1);
+    const __m512 low23 = _mm512_unpacklo_ps(r2, r3), high23 = _mm512_unpackhi_ps(r2, r3);
+    float *to = panel + k * width;
+    _mm512_storeu_ps(to, _mm512_shuffle_ps(low01, low23, 0x44));
+    _mm512_storeu_ps(to + width, _mm512_shuffle_ps(low01, low23, 0xee));
+    _mm512_storeu_ps(to + 2 * width, _mm512_shuffle_ps(high01, high23, 0x44));
+    _mm512_storeu_ps(to + 3 * width, _mm512_shuffle_ps(high01, high23, 0xee));
   }
+  return k;
+}
+
+static int64_t pack_transposed_4(float *panel, const float *B, int64_t ldb, int64_t K, int width) {
+  int64_t k = 0;
+  for (; k + 4 <= K; k += 4) {
+    __m128 r0 = _mm_loadu_ps(B + k), r1 = _mm_loadu_ps(B + ldb + k);
+    __m128 r2 = _mm_loadu_ps(B + 2 * ldb + k), r3 = _mm_loadu_ps(B + 3 * ldb + k);
+    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+    float *to = panel + k * width;
+    _mm_storeu_ps(to, r0);
+    _mm_storeu_ps(to + width, r1);
+    _mm_storeu_ps(to + 2 * width, r2);
+    _mm_storeu_ps(to + 3 * width, r3);
+  }
+  return k;
+}
 #endif
-  for (; j < width; j++)
-    for (int64_t k = 0; k < K; k++) panel[k * width + j] = j < cols ? B[j * ldb + k] : 0.0f;
+
+/* panel[k * width + j] = B[j * ldb + k] for j < cols, 0 beyond: B is stored transposed. */
+static void pack_transposed(tile_kind kind, float *panel, const float *B, int64_t ldb, int64_t K,
+                            int cols, int width) {
+  int step = 1;
+  for (int j = 0; j < width; j += step) {
+    int64_t k = 0;
+    step = 1;
+#if defined(__x86_64__)
+    if (kind.lanes == 16 && j + 16 <= cols) {
+      step = 16;
+      k = pack_transposed_16(panel + j, B + j * ldb, ldb, K, width);
+    } else if (j + 4 <= cols) {
+      step = 4;
+      k = pack_transposed_4(panel + j, B + j * ldb, ldb, K, width);
+    }
+#endif
+    for (; k < K; k++)
+      for (int i = j; i < j + step; i++) panel[k * width + i] = i < cols ? B[i * ldb + k] : 0.0f;
+  }
+  (void)kind;
 }
 
 static void pack_straight(float *panel, const float *B, int64_t ldb, int64_t K, int cols,
@@ -164,7 +204,7 @@ static void one_panel(tile_kind kind, const fc_product *p, tile_task t, const fl
   t.b = panel;
   t.b_k = width;
   if (p->transpose_b) {
-    pack_transposed(panel, B, ldb, t.K, cols, width);
+    pack_transposed(kind, panel, B, ldb, t.K, cols, width);
   } else if (p->M >= PACK_FROM_ROWS || cols < width) {
     pack_straight(panel, B, ldb, t.K, cols, width);
   } else {

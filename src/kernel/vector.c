@@ -76,10 +76,26 @@ int64_t fc_k_first_not_finite(const float *x, int64_t n) {
 
 /* ---- fixed point ----------------------------------------------------------------------------- */
 
+/* llrint for |v| < 2^63 in operations that vectorise: v is split into a multiple of 2^32 and the
+ * rest, both exact; adding 1.5 2^52 then leaves an integer in a double's low bits, rounded to even.
+ */
+static inline int64_t rounded(double v) {
+  const double split = 0x1.8p84, round = 0x1.8p52;
+  const double high = (v + split) - split;
+  const double shifted_high = high * 0x1p-32 + round, shifted_low = (v - high) + round;
+  uint64_t h, l, zero;
+  memcpy(&h, &shifted_high, sizeof h);
+  memcpy(&l, &shifted_low, sizeof l);
+  memcpy(&zero, &round, sizeof zero);
+  return (int64_t)(((h - zero) << 32) + (l - zero));
+}
+
 FC_K_CLONES
-void fc_k_fixed_add(int64_t *sum, const float *x, double weight, double scale, int64_t n) {
+void fc_k_fixed_add(int64_t *restrict sum, const float *restrict x, double weight, double scale,
+                    int64_t n) {
   assert(fc_k_first_not_finite(x, n) == n && isfinite(weight));
-  for (int64_t i = 0; i < n; i++) sum[i] += llrint(weight * x[i] * scale);
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) sum[i] += rounded(weight * x[i] * scale);
 }
 
 void fc_k_fixed_add_ref(int64_t *sum, const float *x, double weight, double scale, int64_t n) {
