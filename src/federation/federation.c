@@ -33,7 +33,11 @@ static fc_err local_setup(fc_federation *fed) {
 fc_err fc_federation_create(const fc_comm *comm, fc_config *cfg, fc_federation **out) {
   *out = NULL;
   fc_federation *fed = NULL;
-  FC_TRY(fc_agree(comm, fc_alloc(1, sizeof *fed, &fed)));
+  fc_err err = fc_agree(comm, fc_alloc(1, sizeof *fed, &fed));
+  if (err != FC_ERR_OK) {
+    fc_free(fed); /* another rank has none */
+    return err;
+  }
   *out = fed; /* the caller destroys it, also after a failure */
   fed->comm = comm;
   fed->cfg = cfg;
@@ -169,8 +173,8 @@ static fc_err run(fc_federation *fed, const fc_run_request *request, const char 
 fc_err fc_federation_run(fc_federation *fed, const fc_run_request *request,
                          fc_run_summary *summary) {
   char *checkpoint = NULL;
-  FC_TRY(fc_agree(fed->comm, fc_checkpoint_path(request->output, &checkpoint)));
-  fc_err err = run(fed, request, checkpoint, summary);
+  fc_err err = fc_agree(fed->comm, fc_checkpoint_path(request->output, &checkpoint));
+  if (err == FC_ERR_OK) err = run(fed, request, checkpoint, summary);
   fc_free(checkpoint);
   return err;
 }

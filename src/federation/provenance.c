@@ -71,11 +71,10 @@ static void put_memory(fc_federation *fed, fc_store_file *f) {
 void fc_provenance_put(fc_federation *fed, const fc_run_request *request, fc_store_file *f) {
   char *config = NULL;
   fc_err err = fc_agree(fed->comm, fc_config_dump(fed->cfg, &config));
-  if (err != FC_ERR_OK) {
+  if (err == FC_ERR_OK)
+    fc_store_put_text(f, "/provenance", "config", config);
+  else
     fc_store_put_failure(f, err);
-    return;
-  }
-  fc_store_put_text(f, "/provenance", "config", config);
   fc_free(config);
   for (size_t i = 0; i < request->n_facts; i++)
     fc_store_put_text(f, "/provenance", request->facts[i].name, request->facts[i].value);
