@@ -81,8 +81,8 @@ static fc_err train_device(const fc_federation *fed, fc_thread *t, const fc_roun
       FC_TRY(add_gradient(fed, t, round, p, i * local->accumulate + a, theta));
     if (local->accumulate > 1)
       fc_k_scale(t->gradient, 1.0f / (float)local->accumulate, (int64_t)fed->P);
-    optimizer.settings.learning_rate =
-        local->optimizer.learning_rate * (float)fc_schedule_factor(&local->optimizer, base + i);
+    optimizer.settings.learning_rate = (float)((double)local->optimizer.learning_rate *
+                                               fc_schedule_factor(&local->optimizer, base + i));
     FC_TRY(fc_optimizer_step(&optimizer, theta, t->gradient));
   }
   return FC_ERR_OK;
