@@ -104,7 +104,7 @@ static void in_pretraining(void **state) {
   fail_everywhere(pretraining,
                   SETS(TINY, "model.base=embedded", "model.vocab=300", "pretrain.steps=2",
                        "pretrain.batch=8", "pretrain.micro_batch=2", cache),
-                  1);
+                  1, 3);
 }
 
 static int run(void) {
