@@ -131,11 +131,11 @@ static int64_t pack_transposed_4(float *panel, const float *B, int64_t ldb, int6
 }
 #endif
 
-/* panel[k * width + j] = B[j * ldb + k] for j < cols, 0 beyond: B is stored transposed. */
+/* panel[k * width + j] = B[j * ldb + k] for j < cols: B is stored transposed. */
 static void pack_transposed(tile_kind kind, float *panel, const float *B, int64_t ldb, int64_t K,
                             int cols, int width) {
   int step = 1;
-  for (int j = 0; j < width; j += step) {
+  for (int j = 0; j < cols; j += step) {
     int64_t k = 0;
     step = 1;
 #if defined(__x86_64__)
@@ -148,17 +148,23 @@ static void pack_transposed(tile_kind kind, float *panel, const float *B, int64_
     }
 #endif
     for (; k < K; k++)
-      for (int i = j; i < j + step; i++) panel[k * width + i] = i < cols ? B[i * ldb + k] : 0.0f;
+      for (int i = j; i < j + step; i++) panel[k * width + i] = B[i * ldb + k];
   }
   (void)kind;
 }
 
+/* panel[k * width + j] = B[k * ldb + j] for j < cols, in fours of which the last may overlap. */
 static void pack_straight(float *panel, const float *B, int64_t ldb, int64_t K, int cols,
                           int width) {
   for (int64_t k = 0; k < K; k++, panel += width, B += ldb) {
-    int j = 0;
-    for (; j + 4 <= cols; j += 4) *(loose4 *)(panel + j) = *(const loose4 *)(B + j);
-    for (; j < width; j++) panel[j] = j < cols ? B[j] : 0.0f;
+    for (int j = 0; j + 4 <= cols; j += 4) *(loose4 *)(panel + j) = *(const loose4 *)(B + j);
+    if (cols >= 4) {
+      *(loose4 *)(panel + cols - 4) = *(const loose4 *)(B + cols - 4);
+    } else {
+      panel[0] = B[0];
+      if (cols > 1) panel[1] = B[1];
+      if (cols > 2) panel[2] = B[2];
+    }
   }
 }
 
@@ -201,6 +207,7 @@ static void one_panel(tile_kind kind, const fc_product *p, tile_task t, const fl
   float bias[MAX_WIDTH] = {0};
   const int vectors = cols > kind.lanes ? 2 : 1, width = vectors * kind.lanes;
   if (t.bias && cols < width) t.bias = memcpy(bias, t.bias, (size_t)cols * sizeof *bias);
+  if (cols < width) memset(panel, 0, (size_t)(t.K * width) * sizeof *panel);
   t.b = panel;
   t.b_k = width;
   if (p->transpose_b) {
