@@ -4,6 +4,7 @@
  * on the public split and cached), random weights, or a Hugging Face folder. */
 #include "federation.h"
 #include "fedcell/fc_log.h"
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -107,28 +108,34 @@ static fc_err load_tokenizer(const fc_config *cfg, const char *folder, fc_tokeni
   return folder ? fc_tokenizer_load(folder, NULL, out) : fc_tokenizer_create_byte(out);
 }
 
+static fc_err shape_of_folder(const fc_config *cfg, const char *folder, int labels,
+                              fc_model_shape *shape) {
+  const char *family = fc_config_string(cfg, "model.family");
+  const char *pooling = fc_config_string(cfg, "model.pooling");
+  FC_TRY(fc_weights_read_shape(folder, labels, shape));
+  FC_CHECK(shape->arch == fc_arch_find(family), USAGE,
+           "model.family is %s, but %s/config.json describes another family", family, folder);
+  if (strcmp(pooling, "auto") != 0)
+    shape->pool = strcmp(pooling, "mean") == 0 ? FC_POOL_MEAN : FC_POOL_FIRST;
+  return FC_ERR_OK;
+}
+
 /* folder NULL: from the options (random weights, or an embedded base that is yet to be made). */
 static fc_err tokenizer_and_shape(const fc_config *cfg, fc_task_setup *task, const char *folder,
                                   fc_model_shape *shape) {
   bool unmade = !folder && base_is(cfg, "embedded");
+  int labels = task->loss == FC_LOSS_CLASSIFY ? fc_dataset_classes(task->dataset) : 0;
+  if (folder) FC_TRY(shape_of_folder(cfg, folder, labels, shape));
   FC_TRY(unmade ? fc_base_tokenizer(cfg, task->dataset, task->split, &task->tokenizer)
                 : load_tokenizer(cfg, folder, &task->tokenizer));
-  int labels = task->loss == FC_LOSS_CLASSIFY ? fc_dataset_classes(task->dataset) : 0;
   int vocab = fc_tokenizer_vocab_size(task->tokenizer);
   if (!folder) {
     fc_base_shape(cfg, vocab, shape);
     shape->labels = labels;
     return fc_model_shape_check(shape);
   }
-  FC_TRY(fc_weights_read_shape(folder, labels, shape));
-  FC_CHECK(shape->arch == fc_arch_find(fc_config_string(cfg, "model.family")), USAGE,
-           "model.family is %s, but %s/config.json describes another family",
-           fc_config_string(cfg, "model.family"), folder);
   FC_CHECK(vocab <= shape->vocab, SHAPE, "the tokeniser has %d tokens, the model in %s only %d",
            vocab, folder, shape->vocab);
-  const char *pooling = fc_config_string(cfg, "model.pooling");
-  if (strcmp(pooling, "auto") != 0)
-    shape->pool = strcmp(pooling, "mean") == 0 ? FC_POOL_MEAN : FC_POOL_FIRST;
   return FC_ERR_OK;
 }
 
@@ -162,7 +169,9 @@ static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
     if (task->loss == FC_LOSS_CLASSIFY)
       FC_TRY(read_names(cfg, "adapter.saved", saved, &spec.n_saved));
   }
-  return fc_trainable_create(task->model, &spec, &task->trainable);
+  fc_err err = fc_trainable_create(task->model, &spec, &task->trainable);
+  return err == FC_ERR_USAGE ? fc_fail(err, "adapter.targets, adapter.saved: %s", fc_err_message())
+                             : err;
 }
 
 /* ---- weights
@@ -196,6 +205,14 @@ static fc_err local_setup(const fc_config *cfg, fc_task_setup *task, const char 
   return create_trainable(cfg, task);
 }
 
+static fc_err given_folder(const fc_config *cfg, char **folder) {
+  const char *path = fc_config_string(cfg, "model.base");
+  FC_CHECK(access(path, R_OK | X_OK) == 0, IO,
+           "model.base = %s is neither embedded nor random nor a folder that can be read: %s", path,
+           strerror(errno));
+  return fc_join(folder, "%s", path);
+}
+
 /* The folder of the base, made first if need be; *folder NULL: none (random, or only an estimate).
  */
 static fc_err find_folder(const fc_comm *comm, const fc_config *cfg, const fc_task_setup *task,
@@ -204,7 +221,7 @@ static fc_err find_folder(const fc_comm *comm, const fc_config *cfg, const fc_ta
   if (base_is(cfg, "random")) return FC_ERR_OK;
   bool embedded = base_is(cfg, "embedded");
   fc_err err = embedded ? fc_base_folder(cfg, task->dataset, task->split, folder)
-                        : fc_join(folder, "%s", fc_config_string(cfg, "model.base"));
+                        : given_folder(cfg, folder);
   if (comm) err = fc_agree(comm, err);
   FC_TRY(err);
   if (!embedded) return FC_ERR_OK;

@@ -19,7 +19,7 @@ expect_failure 2 "needs one FILE.yaml" "$FEDCELL" run
 expect_failure 1 "none.yaml: cannot be read: No such file" "$FEDCELL" run "$TEST_TMP/none.yaml"
 printf 'seed: [1\nx: }' >"$bad"
 expect_failure 2 "bad.yaml:" "$FEDCELL" check "$bad"
-expect_failure 2 "federation.participants = 13" "$FEDCELL" run "$small" \
+expect_failure 2 "federation.participants=13: must be at most population.devices = 12" "$FEDCELL" run "$small" \
   --set federation.participants=13 --output "$TEST_TMP/x.h5"
 expect_failure 2 "allowed is gpt2" "$FEDCELL" run "$small" --set data.dataset=generated-problems \
   --set data.split=iid --output "$TEST_TMP/x.h5"

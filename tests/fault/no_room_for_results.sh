@@ -27,7 +27,7 @@ if ! mount -t tmpfs -o size=64k tmpfs "$TEST_TMP/disk" 2>/dev/null; then
   skip "a full disk needs the right to mount a tmpfs; the other cases passed"
 fi
 trap 'umount "$TEST_TMP/disk"' EXIT
-expect_failure 1 "x.h5" fedcell_on 2 run "$small" --quiet --set federation.rounds=50 \
+expect_failure 1 "x.ckpt.h5: it needs up to" fedcell_on 2 run "$small" --quiet --set federation.rounds=50 \
   --set adapter.rank=16 --output "$TEST_TMP/disk/x.h5"
 [[ -z $(ls "$TEST_TMP/disk") ]] || fail "left behind: $(ls "$TEST_TMP/disk")"
 expect_failure 1 "model.scratch" fedcell_on 2 run "$small" --quiet --set model.width=64 \
