@@ -3,7 +3,7 @@
  * Causal LM: row i predicts token i + 1. Of a sample with prompt and answer only the rows whose
  * next token belongs to the answer count; texts without an answer (and texts of a classification
  * dataset, on which a base may be pre-trained) count whole.
- * Masked LM [BERT, 3.1]: 15 % of a sequence's tokens are to be predicted; of these 80 % are
+ * Masked LM [Devlin+ 2019, 3.1]: 15 % of a sequence's tokens are to be predicted; of these 80 % are
  * replaced by [MASK], 10 % by any token of the vocabulary, 10 % stay. */
 #include "corpus.h"
 #include "fedcell/fc_mem.h"

@@ -4,7 +4,7 @@
  * permutation that is computed, not stored: batch i takes the positions i*batch ... of the endless
  * row of epochs. Up to SMALL samples the order is a Fisher-Yates shuffle; beyond, a keyed Feistel
  * network on the next even number of bits, repeated until the value falls below n (cycle walking)
- * [Black02], so that one batch of a large set costs no more than its size. */
+ * [Black+Rogaway 2002], so that one batch of a large set costs no more than its size. */
 #include "fedcell/fc_data.h"
 #include <assert.h>
 
@@ -37,7 +37,7 @@ static void open_epoch(permutation *p, size_t n, fc_rng rng) {
   while (((uint64_t)1 << (2 * p->half_bits)) < n) p->half_bits++;
 }
 
-/* The finaliser of splitmix64 [Steele14]. */
+/* The finaliser of splitmix64 [Steele+ 2014]. */
 static uint64_t mix(uint64_t x) {
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;

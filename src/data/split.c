@@ -5,11 +5,11 @@
  *   sizes      the same with Dirichlet(size_alpha) pieces
  *   dirichlet  equal sizes; device k has a mix of classes q_k ~ Dirichlet(alpha C p), p the shares
  *              of the C classes among all (balanced classes: every parameter is alpha), and draws
- *              by it without putting back [Hsu19], a class that runs short the less.
+ *              by it without putting back [Hsu+ 2019], a class that runs short the less.
  *              The devices draw in random order, so leftovers fall on no device in particular.
  *   both       the same with Dirichlet(size_alpha) sizes
  *   shards     sorted by class, cut into shards_per_device shards a device, dealt at random
- *              [McMahan17]
+ *              [McMahan+ 2017]
  * "Dealing" writes an owner for each sample; a counting sort by owner then gives every part its
  * samples in ascending order. What stays: 4 bytes a sample, 8 bytes a device. */
 #include "split.h"

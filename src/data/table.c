@@ -1,7 +1,8 @@
 /* table.c - every dataset the program knows: one row each.
  *
  * File names and columns are those of the published files: [GSM8K], [GLUE] for SST-2 and QNLI,
- * [Zhang15] for Yahoo Answers and AG News (csv without a header, classes counted from 1), [MNIST].
+ * [Zhang+ 2015] for Yahoo Answers and AG News (csv without a header, classes counted from 1),
+ * [MNIST].
  */
 #include "dataset.h"
 

@@ -1,5 +1,5 @@
 /* linear.c - one linear layer or norm with whatever is trained on it.
- *   y = W x + b + (alpha/R) B A dropout(x)                                    [Hu+ 2022, (3)]
+ *   y = W x + b + (alpha/R) B A dropout(x)                                    [LoRA (3)]
  * Pieces of a product (Q, K, V) whose values lie next to each other are computed as one. */
 #include "internal.h"
 #include <string.h>

@@ -25,7 +25,7 @@ static bool is_dropped(int32_t c) {
 }
 
 /* The blocks of CJK ideographs that BERT spaces out; not Hangul, Hiragana or Katakana
- * [BERT, tokenization.py _is_chinese_char]. */
+ * [Devlin+ 2019, tokenization.py _is_chinese_char]. */
 static bool is_cjk(int32_t c) {
   static const int32_t blocks[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
                                       {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F},

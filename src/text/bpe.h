@@ -1,5 +1,5 @@
-/* bpe.h - byte-level BPE: the model that reader, learner and encoder share [Sennrich2016],
- * [Radford2019].
+/* bpe.h - byte-level BPE: the model that reader, learner and encoder share [Sennrich+ 2016],
+ * [Radford+ 2019].
  *
  * A token's *name* is how vocabulary files write it: its bytes through byte_alphabet, so that no
  * name contains a space or a control character. All Local. */
@@ -34,7 +34,7 @@ typedef struct {
 } fc_bpe;
 
 /* Code point of a byte in token names: printable Latin-1 as itself, the others 256, 257, ...
- * [GPT-2, encoder.py bytes_to_unicode]. */
+ * [Radford+ 2019, encoder.py bytes_to_unicode]. */
 int32_t fc_bpe_byte_to_code_point(uint8_t byte);
 /* Appends the name of some bytes. */
 fc_err fc_bpe_name_add(fc_text bytes, fc_buffer *out);

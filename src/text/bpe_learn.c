@@ -1,4 +1,4 @@
-/* bpe_learn.c - learns a byte-level BPE from texts [Sennrich2016, algorithm 1]: the most frequent
+/* bpe_learn.c - learns a byte-level BPE from texts [Sennrich+ 2016, algorithm 1]: the most frequent
  * pair of neighbouring tokens becomes a token, over and over. Pairs are counted within the
  * splitter's words, each different word once with its frequency; a merge touches only the words
  * that hold its pair, and a heap finds the next pair. The result depends on the texts alone: of

@@ -1,5 +1,5 @@
 /* bpe_word.c - one word to tokens: the wanted-most merge among all neighbours is done first, the
- * leftmost of equals, until none is left [Sennrich2016]. A heap of possible merges over a linked
+ * leftmost of equals, until none is left [Sennrich+ 2016]. A heap of possible merges over a linked
  * list of symbols makes this O(n log n), so that a megabyte without a space is no trouble. */
 #include "bpe.h"
 #include "fedcell/fc_mem.h"

@@ -1,5 +1,5 @@
 /* splitter.h - cuts text into the words that byte-level BPE works within, by GPT-2's pattern
- * [Radford2019]. Every byte belongs to exactly one piece.
+ * [Radford+ 2019]. Every byte belongs to exactly one piece.
  *
  *   fc_split cut;
  *   FC_TRY(fc_split_begin(splitter, text, &cut));     // text must be valid UTF-8

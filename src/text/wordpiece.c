@@ -1,11 +1,13 @@
-/* wordpiece.c - kind `wordpiece`: vocab.txt and the greedy longest match of [Devlin2019]. */
+/* wordpiece.c - kind `wordpiece`: vocab.txt and the greedy longest match of [Devlin+ 2019]. */
 #include "wordpiece.h"
 #include "fedcell/fc_mem.h"
 #include "string_table.h"
 #include "utf8.h"
 #include <string.h>
 
-enum { MAX_WORD_CODE_POINTS = 100 }; /* longer words are unknown [BERT, WordpieceTokenizer] */
+enum {
+  MAX_WORD_CODE_POINTS = 100
+}; /* longer words are unknown [Devlin+ 2019, WordpieceTokenizer] */
 
 typedef struct {
   fc_string_table tokens; /* number = id; all as vocab.txt writes them */

@@ -1,5 +1,5 @@
 /* wordpiece.h - BERT's tokeniser: text to words (bert_words.c), words to pieces (wordpiece.c)
- * [Devlin2019]. All Local. */
+ * [Devlin+ 2019]. All Local. */
 #ifndef FC_TEXT_WORDPIECE_H
 #define FC_TEXT_WORDPIECE_H
 
