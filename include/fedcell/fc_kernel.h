@@ -53,19 +53,31 @@ FC_KERNEL(fc_k_layernorm_bwd, float *dx, float *dgamma, float *dbeta, const floa
           const float *x, const float *gamma, const float *mean, const float *rstd, int64_t N,
           int C);
 
+/* y = gamma x / sqrt(mean(x^2) + eps); rrms (N), the root's reciprocal, is kept. y may be x. */
+FC_KERNEL(fc_k_rmsnorm_fwd, float *y, float *rrms, const float *x, const float *gamma, float eps,
+          int64_t N, int C);
+/* dx += ..., dgamma += ... (may be NULL). x is the forward input. dx is not dy. */
+FC_KERNEL(fc_k_rmsnorm_bwd, float *dx, float *dgamma, const float *dy, const float *x,
+          const float *gamma, const float *rrms, int64_t N, int C);
+
 typedef enum { FC_ACT_GELU_TANH, FC_ACT_GELU_ERF, FC_ACT_TANH, FC_ACT_RELU } fc_act;
 /* y = act(x) over n elements; y may be x. */
 FC_KERNEL(fc_k_act_fwd, float *y, const float *x, fc_act act, int64_t n);
 /* dx = dy act'(x); dx may be dy. x is the forward input. */
 FC_KERNEL(fc_k_act_bwd, float *dx, const float *dy, const float *x, fc_act act, int64_t n);
 
+/* y (N,F) = silu(gate) up of x (N,2F) = gate, up side by side. */
+FC_KERNEL(fc_k_swiglu_fwd, float *y, const float *x, int64_t N, int F);
+/* dx (N,2F) is overwritten. x is the forward input. */
+FC_KERNEL(fc_k_swiglu_bwd, float *dx, const float *dy, const float *x, int64_t N, int F);
+
 /* Inverted dropout: y = x * keep / (1 - p); the mask is a function of (rng, element), so that the
  * backward pass calls the same again on dy with the same rng. p = 0 copies; p is taken to 1/65536.
  * y may be x. */
 FC_KERNEL(fc_k_dropout, float *y, const float *x, float p, fc_rng rng, int64_t n);
 
-/* x (N,C) = token[tokens] + position[row - start + offset] + type[types or 0]. `type` may be NULL.
- */
+/* x (N,C) = token[tokens] + position[row - start + offset] + type[types or 0]. `position` and
+ * `type` may be NULL. */
 FC_KERNEL(fc_k_embed_fwd, float *x, const int32_t *tokens, const int32_t *types,
           const int64_t *start, int sequences, const float *token, const float *position,
           const float *type, int position_offset, int C);
@@ -93,6 +105,21 @@ FC_KERNEL(fc_k_attention_fwd, float *out, float *lse, const float *qkv, const in
 FC_KERNEL(fc_k_attention_bwd, float *dqkv, const float *dout, const float *qkv, const float *out,
           const float *lse, const int64_t *start, int sequences, fc_attention_shape s,
           float *scratch);
+
+/* Rotary positions, in place: the first `heads` heads of each row of x (N, ...) ld are turned by
+ * the angles of table[row - start], (T, width): width/2 cosines, then as many sines; element j
+ * pairs with j + width/2. A sequence that does not begin at position 0 gives table + first * width.
+ */
+FC_KERNEL(fc_k_rope_fwd, float *x, int ld, const float *table, const int64_t *start, int sequences,
+          int heads, int width);
+/* dx becomes the gradient before the rotation. */
+FC_KERNEL(fc_k_rope_bwd, float *dx, int ld, const float *table, const int64_t *start, int sequences,
+          int heads, int width);
+
+/* out (heads*dh) = attention of one token's q (heads*dh) to k, v (length, kv_heads*dh), which hold
+ * the token's own too. scratch: `length` floats. */
+FC_KERNEL(fc_k_attention_cached, float *out, const float *q, const float *k, const float *v,
+          int64_t length, fc_attention_shape s, float *scratch);
 
 /* ---- losses -----------------------------------------------------------------------------------
  */

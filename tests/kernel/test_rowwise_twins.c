@@ -88,12 +88,14 @@ static void layernorm_row_stands_alone(void **state) {
 enum { TOKENS = 11, POSITIONS = 12, TYPES = 2, OFFSET = 2, SEQUENCES = 4, LAST = 20 };
 static const int64_t starts[SEQUENCES + 1] = {0, 3, 3, 13, LAST};
 
-/* Without type rows for variant 0, all type 0 for 1, given types for 2. */
+/* Without type rows for variant 0, all type 0 for 1, given types for 2 and 3, no positions for 3.
+ */
 static void embed_at(int C, int variant) {
   const int32_t *tokens = random_ints(LAST, TOKENS, 1), *types = random_ints(LAST, TYPES, 2);
   const float *token = normals(TOKENS * C, 1, 1), *position = normals(POSITIONS * C, 1, 2);
   const float *type = variant > 0 ? normals(TYPES * C, 1, 3) : NULL;
   if (variant < 2) types = NULL;
+  if (variant == 3) position = NULL;
   float *x = zeros(LAST * C), *x_ref = zeros(LAST * C);
   fc_k_embed_fwd(x, tokens, types, starts, SEQUENCES, token, position, type, OFFSET, C);
   fc_k_embed_fwd_ref(x_ref, tokens, types, starts, SEQUENCES, token, position, type, OFFSET, C);
@@ -119,7 +121,7 @@ static void embed_at(int C, int variant) {
 static void embed_matches_twin(void **state) {
   (void)state;
   for (int c = 0; c < LENGTH_OF(widths); c++)
-    for (int variant = 0; variant < 3; variant++) {
+    for (int variant = 0; variant < 4; variant++) {
       embed_at(widths[c], variant);
       free_arrays();
     }
