@@ -112,8 +112,8 @@ step_unit() { run_ctest unit "$release_build" -LE '^(kernel|mpi)$'; }
 step_kernel() { run_ctest kernel "$release_build" -L '^kernel$'; }
 step_mpi() { run_ctest mpi "$release_build" -L '^mpi$'; }
 
-# The same programs under the address and undefined-behaviour sanitizers. Leaks inside Open MPI and
-# its libraries are not ours (tests/lsan.supp).
+# The same programs under the address and undefined-behaviour sanitizers, MPI programs on up to two
+# ranks. Leaks inside Open MPI and its libraries are not ours (tests/lsan.supp).
 step_sanitized() {
   # With a filter, do not build for nothing.
   local inner
@@ -122,7 +122,7 @@ step_sanitized() {
   configure "$asan_build" -DCMAKE_BUILD_TYPE=Debug -DFEDCELL_SANITIZE=address,undefined
   build "$asan_build" all
   LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
-    UBSAN_OPTIONS=print_stacktrace=1 run_ctest sanitized "$asan_build"
+    UBSAN_OPTIONS=print_stacktrace=1 run_ctest sanitized "$asan_build" -E '[.]n[3-9]$'
 }
 
 # ---- fuzzing ------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ step_scripts() {
       0) tell passed "scripts/$test" ;;
       77) tell skipped "scripts/$test" "$(tail -n 1 "$log")" ;;
       124 | 137) tell failed "scripts/$test" "takes over 600 s; see $log" ;;
-      *) tell failed "scripts/$test" "$(tail -n 1 "$log") (see $log)" ;;
+      *) tell failed "scripts/$test" "$({ grep '^FAILED' "$log" || tail -n 1 "$log"; } | head -c 300) (see $log)" ;;
     esac
   done
 }
