@@ -36,7 +36,7 @@ typedef enum {
 } fc_slot;
 
 typedef struct fc_arch fc_arch;                  /* the table's row type; arch.c */
-const fc_arch *fc_arch_find(const char *family); /* "gpt2", "bert", "roberta"; NULL if unknown */
+const fc_arch *fc_arch_find(const char *family); /* "gpt2", "llama", ...; NULL if unknown */
 const char *fc_arch_name(size_t i);              /* the i-th family; NULL past the end */
 const char *fc_arch_meaning(size_t i);
 bool fc_arch_is_causal(const fc_arch *arch);
@@ -45,16 +45,27 @@ bool fc_arch_is_causal(const fc_arch *arch);
  * transformers does), or the mean of all. */
 typedef enum { FC_POOL_FIRST, FC_POOL_MEAN } fc_pool;
 
+/* LLaMA-3's stretch of the rotary positions' wavelengths beyond the length of pretraining: long
+ * ones times `factor`, those below original_positions/high_freq_factor as they are. factor 0: none.
+ */
+typedef struct {
+  float factor, low_freq_factor, high_freq_factor;
+  int original_positions;
+} fc_rope_scaling;
+
 typedef struct {
   const fc_arch *arch;
   int layers, width, heads, kv_heads, ffn, vocab, positions, types;
   int labels;   /* classes of the classification head, 0: none */
-  bool lm_head; /* masked-LM head of encoders (decoders always have theirs, tied, either way) */
+  bool lm_head; /* masked-LM head of encoders (decoders always have theirs) */
   fc_pool pool;
   float norm_eps;
+  bool untied_head; /* a decoder's LM head has a table of its own (llama) */
+  float rope_theta; /* rotary positions (llama): the longest wavelength is about 2 pi rope_theta */
+  fc_rope_scaling rope_scaling;
 } fc_model_shape;
-/* Fills what is 0 (types, norm_eps as the family has them, kv_heads = heads, ffn = 4 width) and
- * checks the rest: SHAPE. */
+/* Fills what is 0 (types, norm_eps, rope_theta as the family has them, kv_heads = heads, ffn = 4
+ * width) and checks the rest: SHAPE. */
 fc_err fc_model_shape_check(fc_model_shape *shape);
 
 typedef struct {

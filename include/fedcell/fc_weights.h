@@ -12,10 +12,10 @@
 #include "fedcell/fc_err.h"
 #include "fedcell/fc_model.h"
 
-/* Local. Fills the shape from config.json (gpt2, bert, roberta keys; "fedcell_pooling" of ours).
- * DATA names the key that is missing, out of range or asks for what is not implemented. `labels`:
- * classes of the head; 0 none, and an encoder brings the masked-LM head that its file has;
- * negative: as config.json says. */
+/* Local. Fills the shape from config.json (gpt2, llama, bert, roberta keys; "fedcell_pooling" of
+ * ours). DATA names the key that is missing, out of range or asks for what is not implemented.
+ * `labels`: classes of the head; 0 none, and an encoder brings the masked-LM head that its file
+ * has; negative: as config.json says. */
 fc_err fc_weights_read_shape(const char *folder, int labels, fc_model_shape *shape);
 /* Local. Reads all tensors into `weights` (blob of the model). Missing classification head tensors
  * are initialised from seed (logged); any other missing or misshapen tensor is SHAPE with its name,

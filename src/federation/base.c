@@ -30,13 +30,13 @@ void fc_base_shape(const fc_config *cfg, int vocab, fc_model_shape *shape) {
       .layers = (int)fc_config_int(cfg, "model.layers"),
       .width = (int)fc_config_int(cfg, "model.width"),
       .heads = (int)fc_config_int(cfg, "model.heads"),
+      .kv_heads = (int)fc_config_int(cfg, "model.kv_heads"), /* 0: as many as heads */
       .ffn = (int)fc_config_int(cfg, "model.ffn"),
       .vocab = vocab,
       /* RoBERTa counts positions from 2 */
       .positions = (int)fc_config_int(cfg, "data.max_length") + (is_family(cfg, "roberta") ? 2 : 0),
       .pool = FC_POOL_FIRST,
   };
-  shape->kv_heads = shape->heads;
   const char *pooling = fc_config_string(cfg, "model.pooling");
   if (strcmp(pooling, "mean") == 0 || (base_is(cfg, "embedded") && strcmp(pooling, "auto") == 0))
     shape->pool = FC_POOL_MEAN;
@@ -65,7 +65,7 @@ static fc_err pick_loss(const fc_config *cfg, fc_task_setup *task) {
   case FC_TASK_LM:
     FC_CHECK(causal, USAGE,
              "data.dataset = %s is a language-modelling task, which needs a decoder: "
-             "model.family is %s, allowed is gpt2",
+             "model.family is %s, allowed are gpt2, llama",
              fc_config_string(cfg, "data.dataset"), family);
     task->loss = FC_LOSS_CAUSAL_LM;
     return FC_ERR_OK;

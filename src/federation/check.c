@@ -27,6 +27,9 @@ static void check_shape(fc_config *cfg) {
   int64_t width = fc_config_int(cfg, "model.width"), heads = fc_config_int(cfg, "model.heads");
   if (width % heads != 0)
     fc_config_fault(cfg, "model.heads", "must divide model.width = %lld", (long long)width);
+  int64_t kv_heads = fc_config_int(cfg, "model.kv_heads");
+  if (kv_heads > heads || (kv_heads > 0 && heads % kv_heads != 0))
+    fc_config_fault(cfg, "model.kv_heads", "must divide model.heads = %lld", (long long)heads);
 }
 
 static void check_pretraining(fc_config *cfg) {

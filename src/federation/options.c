@@ -53,6 +53,9 @@ static const fc_option model_options[] = {
      "Width of the residual stream of an embedded or random base."},
     {"model.heads", FC_OPT_INT, "", "4", 1, 1024, NULL,
      "Attention heads of an embedded or random base; must divide the width."},
+    {"model.kv_heads", FC_OPT_INT, "", "0", 0, 1024, NULL,
+     "Key and value heads of an embedded or random base (llama: fewer than the heads, which they "
+     "must divide); 0: as many as heads."},
     {"model.ffn", FC_OPT_INT, "", "256", 1, 262144, NULL,
      "Neurons of a block's feed-forward layer, embedded or random base."},
     {"model.vocab", FC_OPT_INT, "tokens", "4096", 300, 1000000, NULL,
@@ -75,7 +78,7 @@ static const fc_option adapter_options[] = {
      "Dropout on the input of the adapters in training."},
     {"adapter.targets", FC_OPT_NAMES, "", "[query, value]", FC_OPTION_ANY, NULL,
      "Linear layers that get an adapter, named as PEFT's target_modules (query, key, value, dense, "
-     "c_attn, c_proj, c_fc, ...), or all-linear."},
+     "c_attn, c_proj, c_fc, q_proj, gate_proj, ...), or all-linear."},
     {"adapter.saved", FC_OPT_NAMES, "", "[head]", FC_OPTION_ANY, NULL,
      "Modules trained whole and exchanged with the adapter, as PEFT's modules_to_save: classifier, "
      "pooler, any module or tensor; head: the whole classification head. Ignored for language "

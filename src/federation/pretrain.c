@@ -52,17 +52,20 @@ static uint64_t hash_public(const fc_dataset *ds, const fc_split *split, uint64_
 /* All that the base depends on besides the public texts. Raise the version when pretraining itself
  * changes. */
 static fc_err base_key(const fc_config *cfg, const fc_dataset *ds, char **key) {
+  char kv_heads[32] = ""; /* told only where they differ: bases made before there were any stand */
 #define INT(name) (long long)fc_config_int(cfg, name)
+  if (fc_config_int(cfg, "model.kv_heads") > 0)
+    snprintf(kv_heads, sizeof kv_heads, " kv_heads %lld", INT("model.kv_heads"));
   return fc_join(
       key,
       "version 2 task %d %s layers %lld width %lld heads %lld ffn %lld vocab %lld length %lld "
-      "%s steps %lld batch %lld/%lld lr %.17g decay %.17g seed %lld",
+      "%s steps %lld batch %lld/%lld lr %.17g decay %.17g seed %lld%s",
       (int)fc_dataset_task(ds), fc_config_string(cfg, "model.family"), INT("model.layers"),
       INT("model.width"), INT("model.heads"), INT("model.ffn"), INT("model.vocab"),
       INT("data.max_length"), fc_config_string(cfg, "pretrain.objective"), INT("pretrain.steps"),
       INT("pretrain.batch"), INT("pretrain.micro_batch"),
       fc_config_real(cfg, "pretrain.learning_rate"), fc_config_real(cfg, "pretrain.weight_decay"),
-      INT("pretrain.seed"));
+      INT("pretrain.seed"), kv_heads);
 #undef INT
 }
 

@@ -1,12 +1,9 @@
 /* arch.c - the transformer families, one row each.
  *
- * GPT-2 [Radford+ 2019], BERT [Devlin+ 2019], RoBERTa [Liu+ 2019]; module names, epsilons and the
- * wiring of the heads as in the Hugging Face implementations, so that their files load unchanged.
- *
- * A family with root-mean-square norms, rotary positions, a gated MLP and grouped heads (LLaMA)
- * adds here: a module kind for the bias-less norm, {FC_ROLE_QKV, ...} rows for q, k, v with
- * FC_DIM_KV rows, {FC_ROLE_UP, ...} rows for gate and up (two pieces of one product, like Q, K, V),
- * no FC_ROLE_POSITION row, and an activation that folds the two halves of UP into DOWN's input. */
+ * GPT-2 [Radford+ 2019], LLaMA [Touvron+ 2023], BERT [Devlin+ 2019], RoBERTa [Liu+ 2019]; module
+ * names, epsilons and the wiring of the heads as in the Hugging Face implementations, so that their
+ * files load unchanged.
+ */
 #include "arch.h"
 #include <string.h>
 
@@ -27,6 +24,25 @@ static const fc_arch_module gpt2_trunk[] = {
 
 static const fc_arch_module gpt2_heads[] = {
     {FC_ROLE_CLASS_OUT, FC_MODULE_LINEAR_NO_BIAS, "score", FC_DIM_LABELS, FC_DIM_WIDTH}, END};
+
+static const fc_arch_module llama_trunk[] = {
+    {FC_ROLE_TOKEN, FC_MODULE_TABLE, "embed_tokens", FC_DIM_VOCAB, FC_DIM_WIDTH},
+    {FC_ROLE_NORM1, FC_MODULE_RMS_NORM, "input_layernorm", FC_DIM_ONE, FC_DIM_WIDTH},
+    {FC_ROLE_QKV, FC_MODULE_LINEAR_NO_BIAS, "self_attn.q_proj", FC_DIM_Q, FC_DIM_WIDTH},
+    {FC_ROLE_QKV, FC_MODULE_LINEAR_NO_BIAS, "self_attn.k_proj", FC_DIM_KV, FC_DIM_WIDTH},
+    {FC_ROLE_QKV, FC_MODULE_LINEAR_NO_BIAS, "self_attn.v_proj", FC_DIM_KV, FC_DIM_WIDTH},
+    {FC_ROLE_ATTENTION_OUT, FC_MODULE_LINEAR_NO_BIAS, "self_attn.o_proj", FC_DIM_WIDTH, FC_DIM_Q},
+    {FC_ROLE_NORM2, FC_MODULE_RMS_NORM, "post_attention_layernorm", FC_DIM_ONE, FC_DIM_WIDTH},
+    {FC_ROLE_UP, FC_MODULE_LINEAR_NO_BIAS, "mlp.gate_proj", FC_DIM_FFN, FC_DIM_WIDTH},
+    {FC_ROLE_UP, FC_MODULE_LINEAR_NO_BIAS, "mlp.up_proj", FC_DIM_FFN, FC_DIM_WIDTH},
+    {FC_ROLE_DOWN, FC_MODULE_LINEAR_NO_BIAS, "mlp.down_proj", FC_DIM_WIDTH, FC_DIM_FFN},
+    {FC_ROLE_FINAL_NORM, FC_MODULE_RMS_NORM, "norm", FC_DIM_ONE, FC_DIM_WIDTH},
+    END};
+
+static const fc_arch_module llama_heads[] = {
+    {FC_ROLE_LM_OUT, FC_MODULE_TABLE, "lm_head", FC_DIM_VOCAB, FC_DIM_WIDTH},
+    {FC_ROLE_CLASS_OUT, FC_MODULE_LINEAR_NO_BIAS, "score", FC_DIM_LABELS, FC_DIM_WIDTH},
+    END};
 
 /* BERT and RoBERTa name their trunks alike. */
 static const fc_arch_module encoder_trunk[] = {
@@ -77,6 +93,22 @@ static const fc_arch families[] = {
         .norm_eps = 1e-5F,
         .trunk = gpt2_trunk,
         .heads = gpt2_heads,
+    },
+    {
+        .name = "llama",
+        .meaning = "decoder: RMS norms, rotary positions, gated MLP, grouped key and value heads",
+        .prefix = "model.",
+        .block = "layers.",
+        .causal = true,
+        .pre_norm = true,
+        .pool_last = true,
+        .grouped_kv = true,
+        .gated = true,
+        .own_lm_table = true,
+        .norm_eps = 1e-6F,
+        .rope_theta = 10000.0F,
+        .trunk = llama_trunk,
+        .heads = llama_heads,
     },
     {
         .name = "bert",
@@ -180,6 +212,8 @@ bool fc_arch_has_role(const fc_model_shape *s, fc_role role) {
   case FC_ROLE_LM_NORM:
   case FC_ROLE_LM_BIAS:
     return s->lm_head;
+  case FC_ROLE_LM_OUT:
+    return s->untied_head;
   default:
     return true;
   }

@@ -26,6 +26,7 @@ typedef enum {
   FC_ROLE_LM_DENSE, /* masked-LM head: dense layer and norm before the tied decoder */
   FC_ROLE_LM_NORM,
   FC_ROLE_LM_BIAS,
+  FC_ROLE_LM_OUT, /* the decoder's own table where it is not the token table */
   FC_ROLE_COUNT
 } fc_role;
 
@@ -33,9 +34,10 @@ typedef enum {
   FC_MODULE_TABLE,  /* weight (rows,cols), looked up */
   FC_MODULE_LINEAR, /* weight (rows,cols) and bias (rows) */
   FC_MODULE_LINEAR_NO_BIAS,
-  FC_MODULE_CONV1D, /* a linear layer that files store as (cols,rows) */
-  FC_MODULE_NORM,   /* weight and bias (cols) */
-  FC_MODULE_BIAS    /* bias (cols) alone */
+  FC_MODULE_CONV1D,   /* a linear layer that files store as (cols,rows) */
+  FC_MODULE_NORM,     /* weight and bias (cols) */
+  FC_MODULE_RMS_NORM, /* weight (cols): a norm without bias is by root mean square */
+  FC_MODULE_BIAS      /* bias (cols) alone */
 } fc_module_kind;
 
 /* Sizes by name; fc_arch_dim gives the number. */
@@ -71,6 +73,8 @@ struct fc_arch {
   bool pre_norm;             /* x + f(norm(x)); otherwise norm(x + f(x)) */
   bool pool_last;            /* FC_POOL_FIRST of a decoder: the last token has seen all others */
   bool grouped_kv;           /* kv_heads may be less than heads */
+  bool gated;                /* UP is gate and up, DOWN's input silu(gate) up */
+  bool own_lm_table;         /* the shape may ask for an untied head */
   bool scaled_residual_init; /* ATTENTION_OUT and DOWN start at 0.02/sqrt(2 layers) */
   fc_act activation;
   fc_act class_activation; /* after CLASS_DENSE */
@@ -78,6 +82,7 @@ struct fc_arch {
   int position_offset;     /* first row of the position table that is used */
   int types;               /* token types where the shape does not say */
   float norm_eps;
+  float rope_theta;                    /* of the family's first models; 0: no rotary positions */
   const fc_arch_module *trunk, *heads; /* lists that end with a NULL name */
 };
 

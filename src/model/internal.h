@@ -41,7 +41,7 @@ typedef struct {
   fc_linear dense;
   fc_act act;
   fc_norm norm;
-  fc_linear out; /* of the LM head: the tied token table and the head's bias */
+  fc_linear out; /* of the LM head: the token table or its own, and the head's bias */
 } fc_head;
 
 typedef struct {
@@ -66,6 +66,10 @@ struct fc_model {
 };
 
 fc_attention_shape fc_model_attention_shape(const fc_model *model);
+/* Angle per position of a head's pair of elements `pair`, with the shape's scaling (rope.c). */
+double fc_model_rope_frequency(const fc_model_shape *shape, int pair);
+/* table (positions, head width): what fc_k_rope_fwd takes. */
+void fc_model_rope_table(const fc_model_shape *shape, int positions, float *table);
 /* The block a stage lies in: 0 for the embeddings, `layers` or more for what follows the blocks. */
 int fc_model_block_of_stage(int stage);
 
@@ -105,10 +109,10 @@ typedef struct {
 
 typedef struct {
   fc_sublayer_work sub[2];
-  float *qkv;       /* (N, Q + 2 KV) */
+  float *qkv;       /* (N, Q + 2 KV), rotated */
   float *lse;       /* (N, heads) */
   float *attention; /* (N,C) */
-  float *up, *act;  /* (N,F) before and after the activation */
+  float *up, *act;  /* (N, F or, gated, 2F) and (N,F), before and after the activation */
 } fc_block_work;
 
 struct fc_work {
@@ -130,6 +134,7 @@ struct fc_work {
   float **h;    /* (n_adapters) each (N,R): x A^T */
   float *h_any; /* (N,R) forward only: all adapters' */
   float *attention_scratch;
+  float *rope; /* (longest sequence, head width), NULL: no rotary positions */
 
   /* head: M <= N rows */
   float *pooled, *dense, *dense_act, *normed; /* (M,C) */
@@ -144,7 +149,7 @@ struct fc_work {
   /* backward */
   float *d, *t;              /* (N,C) gradient on its way down, and a second one */
   float *dqkv;               /* (N, Q + 2 KV) */
-  float *dup;                /* (N,F) */
+  float *dup, *dact;         /* as up and act; the same array where not gated */
   float *dh;                 /* (N,R) */
   float *dropped, *ddropped; /* (N, widest adapted input) with adapter dropout */
 

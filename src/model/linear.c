@@ -126,12 +126,20 @@ void fc_linear_bwd(fc_work *w, const fc_linear *l, float *dx, const float *dy, c
 void fc_norm_fwd(fc_work *w, const fc_norm *n, float *y, float *mean, float *rstd, const float *x,
                  int64_t N) {
   const fc_model_shape *s = &w->model->shape;
-  fc_k_layernorm_fwd(y, mean, rstd, x, fc_work_tensor(w, n->weight), fc_work_tensor(w, n->bias),
-                     s->norm_eps, N, s->width);
+  const float *gamma = fc_work_tensor(w, n->weight), *beta = fc_work_tensor(w, n->bias);
+  if (beta)
+    fc_k_layernorm_fwd(y, mean, rstd, x, gamma, beta, s->norm_eps, N, s->width);
+  else
+    fc_k_rmsnorm_fwd(y, rstd, x, gamma, s->norm_eps, N, s->width);
 }
 
 void fc_norm_bwd(fc_work *w, const fc_norm *n, float *dx, const float *dy, const float *x,
                  const float *mean, const float *rstd, int64_t N) {
-  fc_k_layernorm_bwd(dx, fc_work_gradient(w, n->weight), fc_work_gradient(w, n->bias), dy, x,
-                     fc_work_tensor(w, n->weight), mean, rstd, N, w->model->shape.width);
+  const float *gamma = fc_work_tensor(w, n->weight);
+  float *dgamma = fc_work_gradient(w, n->weight);
+  int C = w->model->shape.width;
+  if (n->bias == FC_TENSOR_NONE)
+    fc_k_rmsnorm_bwd(dx, dgamma, dy, x, gamma, rstd, N, C);
+  else
+    fc_k_layernorm_bwd(dx, dgamma, fc_work_gradient(w, n->bias), dy, x, gamma, mean, rstd, N, C);
 }

@@ -65,6 +65,10 @@ static bool is_linear(const fc_arch_module *module) {
          module->kind == FC_MODULE_CONV1D;
 }
 
+static bool is_norm(const fc_arch_module *module) {
+  return module->kind == FC_MODULE_NORM || module->kind == FC_MODULE_RMS_NORM;
+}
+
 static int add_weight(fc_model *m, const fc_arch_module *module, int layer) {
   if (module->kind == FC_MODULE_BIAS) return FC_TENSOR_NONE;
   const fc_model_shape *s = &m->shape;
@@ -76,7 +80,7 @@ static int add_weight(fc_model *m, const fc_arch_module *module, int layer) {
   info->init_std = INIT_STD;
   if (is_residual && s->arch->scaled_residual_init)
     info->init_std = INIT_STD / sqrtf(2.0F * (float)s->layers);
-  if (module->kind == FC_MODULE_NORM) {
+  if (is_norm(module)) {
     info->init_std = 0.0F;
     info->init_value = 1.0F;
   }
@@ -85,7 +89,8 @@ static int add_weight(fc_model *m, const fc_arch_module *module, int layer) {
 }
 
 static int add_bias(fc_model *m, const fc_arch_module *module, int layer) {
-  if (module->kind == FC_MODULE_TABLE || module->kind == FC_MODULE_LINEAR_NO_BIAS)
+  if (module->kind == FC_MODULE_TABLE || module->kind == FC_MODULE_LINEAR_NO_BIAS ||
+      module->kind == FC_MODULE_RMS_NORM)
     return FC_TENSOR_NONE;
   fc_dim length = is_linear(module) ? module->rows : module->cols;
   return add_tensor(m, module, layer, "bias", 1, fc_arch_dim(&m->shape, length));
@@ -147,7 +152,7 @@ static void add_modules(fc_model *m, const fc_arch_module *modules, int n, int l
   fc_role role = modules[0].role;
   if (is_linear(modules))
     set_linear(m, linear_of(m, role, layer), modules, n, layer, weight, bias);
-  else if (modules->kind == FC_MODULE_NORM)
+  else if (is_norm(modules))
     *norm_of(m, role, layer) = (fc_norm){weight[0], bias[0], stage_of(&m->shape, role, layer)};
   else if (role == FC_ROLE_TOKEN)
     m->token = weight[0];
@@ -155,7 +160,9 @@ static void add_modules(fc_model *m, const fc_arch_module *modules, int n, int l
     m->position = weight[0];
   else if (role == FC_ROLE_TYPE)
     m->type = weight[0];
-  else /* LM_BIAS: completed by tie_lm_head */
+  else if (role == FC_ROLE_LM_OUT)
+    m->lm_head.out.piece[0].weight = weight[0];
+  else /* LM_BIAS */
     m->lm_head.out.piece[0].bias = bias[0];
 }
 
@@ -180,16 +187,18 @@ static void add_list(fc_model *m, const fc_arch_module *list) {
   }
 }
 
-/* The LM head's last product is with the token table itself. */
-static void tie_lm_head(fc_model *m) {
+/* The LM head's last product is with its own table or else the token table itself. */
+static void set_lm_head(fc_model *m) {
   const fc_model_shape *s = &m->shape;
   if (!s->lm_head && !s->arch->causal) return;
   fc_linear *out = &m->lm_head.out;
-  *out = (fc_linear){.in = s->width,
-                     .out = s->vocab,
-                     .n_pieces = 1,
-                     .stage = stage_of(s, FC_ROLE_LM_BIAS, -1),
-                     .piece = {{m->token, out->piece[0].bias, 0, s->vocab}}};
+  int own = out->piece[0].weight;
+  *out = (fc_linear){
+      .in = s->width,
+      .out = s->vocab,
+      .n_pieces = 1,
+      .stage = stage_of(s, FC_ROLE_LM_BIAS, -1),
+      .piece = {{own == FC_TENSOR_NONE ? m->token : own, out->piece[0].bias, 0, s->vocab}}};
 }
 
 static size_t tensors_at_most(const fc_model_shape *s) {
@@ -222,13 +231,13 @@ fc_err fc_model_create(const fc_model_shape *shape, fc_model **out) {
   }
   m->token = m->position = m->type = FC_TENSOR_NONE;
   m->embed_norm = m->final_norm = m->class_head.norm = m->lm_head.norm = no_norm;
-  m->lm_head.out.piece[0].bias = FC_TENSOR_NONE;
+  m->lm_head.out.piece[0].weight = m->lm_head.out.piece[0].bias = FC_TENSOR_NONE;
   m->class_head.act = checked.arch->class_activation;
   m->lm_head.act = checked.arch->lm_activation;
   m->head_stage = stage_of(&checked, FC_ROLE_FINAL_NORM, -1) + 1;
   add_list(m, checked.arch->trunk);
   add_list(m, checked.arch->heads);
-  tie_lm_head(m);
+  set_lm_head(m);
   *out = m;
   return FC_ERR_OK;
 }

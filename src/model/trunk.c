@@ -12,11 +12,23 @@ static size_t bytes_of(const fc_work *w) {
 
 /* ---- branches: f and its gradient ------------------------------------------------------------ */
 
+typedef void rotation(float *x, int ld, const float *table, const int64_t *start, int sequences,
+                      int heads, int width);
+
+/* Queries and keys, which lie side by side, or their gradients. */
+static void rotate(fc_work *w, rotation *turn, float *qkv) {
+  const fc_model_shape *s = &w->model->shape;
+  if (!w->rope) return;
+  turn(qkv, fc_arch_dim(s, FC_DIM_QKV), w->rope, w->batch->start, w->batch->sequences,
+       s->heads + s->kv_heads, s->width / s->heads);
+}
+
 /* sum += attention(in) */
 static void attention_fwd(fc_work *w, int layer) {
   const fc_block *b = &w->model->blocks[layer];
   fc_block_work *a = &w->blocks[layer];
   fc_linear_fwd(w, &b->slot[FC_SLOT_QKV], a->qkv, a->sub[0].in, w->n_rows, false);
+  rotate(w, fc_k_rope_fwd, a->qkv);
   fc_k_attention_fwd(a->attention, a->lse, a->qkv, w->batch->start, w->batch->sequences,
                      fc_model_attention_shape(w->model), w->attention_scratch);
   fc_linear_fwd(w, &b->slot[FC_SLOT_ATTENTION_OUT], a->sub[0].sum, a->attention, w->n_rows, true);
@@ -33,10 +45,29 @@ static bool attention_bwd(fc_work *w, int layer, float *dx, const float *dy, boo
   if (!goes_on) return false;
   fc_k_attention_bwd(w->dqkv, w->t, a->qkv, a->attention, a->lse, w->batch->start,
                      w->batch->sequences, fc_model_attention_shape(w->model), w->attention_scratch);
+  rotate(w, fc_k_rope_bwd, w->dqkv);
   goes_on = fc_work_goes_below(w, slot[FC_SLOT_QKV].stage);
   fc_linear_bwd(w, &slot[FC_SLOT_QKV], goes_on ? dx : NULL, w->dqkv, a->sub[0].in, w->n_rows,
                 accumulate);
   return goes_on;
+}
+
+/* act = activation(up), n_rows rows */
+static void activate(const fc_work *w, fc_block_work *a, int width) {
+  const fc_arch *arch = w->model->shape.arch;
+  if (arch->gated)
+    fc_k_swiglu_fwd(a->act, a->up, w->n_rows, width);
+  else
+    fc_k_act_fwd(a->act, a->up, arch->activation, w->n_rows * width);
+}
+
+/* dup from dact */
+static void activate_bwd(const fc_work *w, const fc_block_work *a, int width) {
+  const fc_arch *arch = w->model->shape.arch;
+  if (arch->gated)
+    fc_k_swiglu_bwd(w->dup, w->dact, a->up, w->n_rows, width);
+  else
+    fc_k_act_bwd(w->dup, w->dact, a->up, arch->activation, w->n_rows * width);
 }
 
 /* sum += mlp(in) */
@@ -44,8 +75,7 @@ static void mlp_fwd(fc_work *w, int layer) {
   const fc_block *b = &w->model->blocks[layer];
   fc_block_work *a = &w->blocks[layer];
   fc_linear_fwd(w, &b->slot[FC_SLOT_UP], a->up, a->sub[1].in, w->n_rows, false);
-  fc_k_act_fwd(a->act, a->up, w->model->shape.arch->activation,
-               w->n_rows * b->slot[FC_SLOT_UP].out);
+  activate(w, a, b->slot[FC_SLOT_DOWN].in);
   fc_linear_fwd(w, &b->slot[FC_SLOT_DOWN], a->sub[1].sum, a->act, w->n_rows, true);
 }
 
@@ -53,10 +83,9 @@ static bool mlp_bwd(fc_work *w, int layer, float *dx, const float *dy, bool accu
   const fc_linear *slot = w->model->blocks[layer].slot;
   fc_block_work *a = &w->blocks[layer];
   bool goes_on = fc_work_goes_below(w, slot[FC_SLOT_DOWN].stage);
-  fc_linear_bwd(w, &slot[FC_SLOT_DOWN], goes_on ? w->dup : NULL, dy, a->act, w->n_rows, false);
+  fc_linear_bwd(w, &slot[FC_SLOT_DOWN], goes_on ? w->dact : NULL, dy, a->act, w->n_rows, false);
   if (!goes_on) return false;
-  fc_k_act_bwd(w->dup, w->dup, a->up, w->model->shape.arch->activation,
-               w->n_rows * slot[FC_SLOT_UP].out);
+  activate_bwd(w, a, slot[FC_SLOT_DOWN].in);
   goes_on = fc_work_goes_below(w, slot[FC_SLOT_UP].stage);
   fc_linear_bwd(w, &slot[FC_SLOT_UP], goes_on ? dx : NULL, w->dup, a->sub[1].in, w->n_rows,
                 accumulate);

@@ -105,6 +105,8 @@ static void layout_trunk(fc_work *w, cursor *c) {
     w->final_mean = floats(c, N, 1);
     w->final_rstd = floats(c, N, 1);
   }
+  if (m->shape.rope_theta > 0.0F)
+    w->rope = floats(c, w->max_length, m->shape.width / m->shape.heads);
   w->attention_scratch =
       floats(c, (int64_t)fc_k_attention_scratch(fc_model_attention_shape(m), w->max_length), 1);
 }
@@ -174,7 +176,9 @@ static void layout_backward(fc_work *w, cursor *c) {
   w->t = floats(c, w->max_rows, s->width);
   if (w->first_kept >= s->layers) return;
   w->dqkv = floats(c, w->max_rows, w->model->blocks[0].slot[FC_SLOT_QKV].out);
-  w->dup = floats(c, w->max_rows, w->model->blocks[0].slot[FC_SLOT_DOWN].in);
+  const fc_linear *slot = w->model->blocks[0].slot;
+  w->dup = w->dact = floats(c, w->max_rows, slot[FC_SLOT_UP].out);
+  if (s->arch->gated) w->dact = floats(c, w->max_rows, slot[FC_SLOT_DOWN].in);
 }
 
 /* Lays out `w`, which has its model and limits, behind the struct itself. */
@@ -221,6 +225,7 @@ fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_
   fc_work *w = (fc_work *)c.base;
   *w = limits_of(model, t, max_rows, max_sequences, max_length, training);
   layout(w, &c);
+  if (w->rope) fc_model_rope_table(&model->shape, max_length, w->rope);
   *out = w;
   return FC_ERR_OK;
 }

@@ -55,7 +55,7 @@ static const fc_tensor *match(const fc_model *model, const char *name, int *dist
 /* Vectors are 1-D in files. Matrices with one row (one token type, one class) are not vectors, so
  * the name decides. */
 static bool is_vector(const fc_tensor *t) {
-  static const char *const endings[] = {".bias",       "LayerNorm.weight", "layer_norm.weight",
+  static const char *const endings[] = {".bias",       "LayerNorm.weight", "norm.weight",
                                         "ln_1.weight", "ln_2.weight",      "ln_f.weight"};
   for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
     if (ends_with(t->name, endings[i])) return true;
@@ -138,6 +138,7 @@ static fc_err check_tied(const char *folder, const fc_model *model, const fc_saf
   const fc_tensor *embedding = fc_model_tensors(model, &n); /* the token table comes first */
   float *x = NULL;
   for (size_t i = 0; i < sizeof TIED / sizeof TIED[0]; i++) {
+    if (fc_model_find_tensor(model, TIED[i])) continue; /* a table of its own */
     const fc_safetensor *t = fc_safetensors_find(file, TIED[i]);
     if (!t || (size_t)fc_safetensor_elements(t) != floats_of(embedding)) continue;
     FC_TRY(fc_alloc(floats_of(embedding), sizeof *x, &x));
@@ -213,7 +214,8 @@ static fc_err read_file(const fc_model *model, const char *folder, uint64_t seed
     err = read_places(model, folder, seed, places, scratch, weights);
   }
   const fc_model_shape *shape = fc_model_get_shape(model);
-  if (err == FC_ERR_OK && (shape->lm_head || fc_arch_is_causal(shape->arch)))
+  if (err == FC_ERR_OK &&
+      (shape->lm_head || (fc_arch_is_causal(shape->arch) && shape->labels == 0)))
     err = check_tied(folder, model, file, weights);
   fc_free(places);
   fc_free(scratch);

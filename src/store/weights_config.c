@@ -31,6 +31,8 @@ typedef struct {
   const char *norm_eps;
   size_key sizes[8];
   fixed_key fixed[8];
+  bool rotary; /* rope_theta, rope_scaling, head_dim */
+  bool unties; /* tie_word_embeddings may be false, and is where it is missing */
 } family;
 
 #define FIELD(name) offsetof(fc_model_shape, name)
@@ -61,6 +63,24 @@ static const family FAMILIES[] = {
                {"scale_attn_by_inverse_layer_idx", {"false"}},
                {"add_cross_attention", {"false"}},
                {"tie_word_embeddings", {"true"}}}},
+    {.name = "llama",
+     .class_name = "Llama",
+     .base = "LlamaForCausalLM",
+     .lm = "LlamaForCausalLM",
+     .classify = "LlamaForSequenceClassification",
+     .norm_eps = "rms_norm_eps",
+     .sizes = {{"num_hidden_layers", FIELD(layers), true},
+               {"hidden_size", FIELD(width), true},
+               {"num_attention_heads", FIELD(heads), true},
+               {"num_key_value_heads", FIELD(kv_heads), false},
+               {"intermediate_size", FIELD(ffn), true},
+               {"vocab_size", FIELD(vocab), true},
+               {"max_position_embeddings", FIELD(positions), true}},
+     .fixed = {{"hidden_act", {"\"silu\""}},
+               {"attention_bias", {"false"}},
+               {"mlp_bias", {"false"}}},
+     .rotary = true,
+     .unties = true},
     {.name = "bert",
      .class_name = "Bert",
      .base = "BertModel",
@@ -111,7 +131,8 @@ static fc_err find_family(const char *path, const json_t *config, const family *
     }
   }
   return fc_fail(FC_ERR_DATA,
-                 "%s: model_type %.40s is not supported; allowed are gpt2, bert, roberta", path,
+                 "%s: model_type %.40s is not supported; allowed are gpt2, llama, bert, roberta",
+                 path,
                  type          ? type
                  : *class_name ? class_name
                                : "(missing)");
@@ -157,6 +178,56 @@ static fc_err check_fixed(const char *path, const json_t *config, const family *
   return FC_ERR_OK;
 }
 
+/* LLaMA-3's keys of rope_scaling. */
+static const struct {
+  const char *key;
+  size_t offset; /* of a float in fc_rope_scaling */
+} SCALING[] = {{"factor", offsetof(fc_rope_scaling, factor)},
+               {"low_freq_factor", offsetof(fc_rope_scaling, low_freq_factor)},
+               {"high_freq_factor", offsetof(fc_rope_scaling, high_freq_factor)}};
+enum { N_SCALING = sizeof SCALING / sizeof SCALING[0] };
+#define ORIGINAL_POSITIONS "original_max_position_embeddings"
+
+static fc_err read_scaling(const char *path, const json_t *scaling, fc_rope_scaling *out) {
+  const char *type = json_string_value(json_object_get(scaling, "rope_type"));
+  if (!type) type = json_string_value(json_object_get(scaling, "type"));
+  if (!json_is_object(scaling) || (type && strcmp(type, "default") == 0)) return FC_ERR_OK;
+  FC_CHECK(type && strcmp(type, "llama3") == 0, DATA,
+           "%s: rope_scaling of type %.40s is not implemented; implemented is llama3", path,
+           type ? type : "(missing)");
+  for (int i = 0; i < N_SCALING; i++) {
+    const json_t *value = json_object_get(scaling, SCALING[i].key);
+    FC_CHECK(json_is_number(value) && json_number_value(value) > 0.0, DATA,
+             "%s: rope_scaling has no %s above 0", path, SCALING[i].key);
+    *(float *)((char *)out + SCALING[i].offset) = (float)json_number_value(value);
+  }
+  json_int_t original = json_integer_value(json_object_get(scaling, ORIGINAL_POSITIONS));
+  FC_CHECK(original >= 1 && original <= INT_MAX, DATA,
+           "%s: rope_scaling has no " ORIGINAL_POSITIONS " above 0", path);
+  out->original_positions = (int)original;
+  return FC_ERR_OK;
+}
+
+static fc_err read_rotary(const char *path, const json_t *config, fc_model_shape *shape) {
+  const json_t *theta = json_object_get(config, "rope_theta");
+  const json_t *width = json_object_get(config, "head_dim");
+  const json_t *scaling = json_object_get(config, "rope_scaling");
+  /* newer folders hold both in one object */
+  const json_t *all = json_object_get(config, "rope_parameters");
+  if (!theta) theta = json_object_get(all, "rope_theta");
+  if (!scaling) scaling = all;
+  if (theta && !json_is_null(theta)) {
+    FC_CHECK(json_is_number(theta) && json_number_value(theta) >= 1.0, DATA,
+             "%s: rope_theta is not a number of 1 or more", path);
+    shape->rope_theta = (float)json_number_value(theta);
+  }
+  FC_CHECK(!json_is_integer(width) ||
+               json_integer_value(width) * shape->heads == (json_int_t)shape->width,
+           DATA, "%s: head_dim is %lld, implemented is hidden_size / num_attention_heads", path,
+           (long long)json_integer_value(width));
+  return read_scaling(path, scaling, &shape->rope_scaling);
+}
+
 static fc_err read_pool(const char *path, const json_t *config, fc_model_shape *shape) {
   const char *pool = json_string_value(json_object_get(config, "fedcell_pooling"));
   shape->pool = pool && strcmp(pool, "mean") == 0 ? FC_POOL_MEAN : FC_POOL_FIRST;
@@ -189,7 +260,11 @@ static fc_err read_config(const char *path, const json_t *config, int labels,
   FC_TRY(read_sizes(path, config, f, shape));
   FC_TRY(check_fixed(path, config, f));
   FC_TRY(read_pool(path, config, shape));
+  if (f->rotary) FC_TRY(read_rotary(path, config, shape));
   read_heads(config, labels, shape);
+  /* a classifier has no use for the language-model head */
+  shape->untied_head = f->unties && shape->labels == 0 &&
+                       !json_is_true(json_object_get(config, "tie_word_embeddings"));
   fc_err err = fc_model_shape_check(shape);
   return err == FC_ERR_OK ? err : fc_fail(err, "%s: %s", path, fc_err_message());
 }
@@ -225,9 +300,32 @@ static json_t *label_names(int labels, bool number_to_name) {
   return names;
 }
 
+/* The shortest decimal number that reads back as x: 1e-05, not 9.99999974e-06. */
+static json_t *short_real(float x) {
+  char text[32];
+  for (int digits = 6; digits <= 9; digits++) {
+    snprintf(text, sizeof text, "%.*g", digits, (double)x);
+    if (strtof(text, NULL) == x) break;
+  }
+  return json_real(strtod(text, NULL));
+}
+
+static void add_rotary(const fc_model_shape *shape, json_t *config) {
+  const fc_rope_scaling *r = &shape->rope_scaling;
+  json_t *scaling = r->factor == 0.0F ? json_null() : json_object();
+  json_object_set_new(config, "rope_theta", short_real(shape->rope_theta));
+  json_object_set_new(config, "rope_scaling", scaling);
+  json_object_set_new(config, "tie_word_embeddings", json_boolean(!shape->untied_head));
+  if (!json_is_object(scaling)) return;
+  json_object_set_new(scaling, "rope_type", json_string("llama3"));
+  for (int i = 0; i < N_SCALING; i++)
+    json_object_set_new(scaling, SCALING[i].key,
+                        short_real(*(const float *)((const char *)r + SCALING[i].offset)));
+  json_object_set_new(scaling, ORIGINAL_POSITIONS, json_integer(r->original_positions));
+}
+
 static json_t *make_config(const fc_model_shape *shape, const family *f) {
   json_t *config = json_object();
-  char eps[32];
   const char *name = shape->labels > 0 ? f->classify : shape->lm_head ? f->lm : f->base;
   json_object_set_new(config, "architectures", json_pack("[s]", name));
   json_object_set_new(config, "model_type", json_string(f->name));
@@ -235,8 +333,8 @@ static json_t *make_config(const fc_model_shape *shape, const family *f) {
     int number = *(const int *)((const char *)shape + k->offset);
     json_object_set_new(config, k->key, json_integer(number));
   }
-  snprintf(eps, sizeof eps, "%.6g", (double)shape->norm_eps); /* 1e-05, not 9.99999974e-06 */
-  json_object_set_new(config, f->norm_eps, json_real(strtod(eps, NULL)));
+  json_object_set_new(config, f->norm_eps, short_real(shape->norm_eps));
+  if (f->rotary) add_rotary(shape, config);
   for (const fixed_key *k = f->fixed; k->key; k++)
     json_object_set_new(config, k->key, json_loads(k->allowed[0], JSON_DECODE_ANY, NULL));
   if (shape->labels > 0) {

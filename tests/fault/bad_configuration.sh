@@ -21,7 +21,7 @@ printf 'seed: [1\nx: }' >"$bad"
 expect_failure 2 "bad.yaml:" "$FEDCELL" check "$bad"
 expect_failure 2 "federation.participants=13: must be at most population.devices = 12" "$FEDCELL" run "$small" \
   --set federation.participants=13 --output "$TEST_TMP/x.h5"
-expect_failure 2 "allowed is gpt2" "$FEDCELL" run "$small" --set data.dataset=generated-problems \
+expect_failure 2 "allowed are gpt2, llama" "$FEDCELL" run "$small" --set data.dataset=generated-problems \
   --set data.split=iid --output "$TEST_TMP/x.h5"
 expect_failure 2 "holds images" "$FEDCELL" run "$small" --set data.dataset=generated-digits \
   --output "$TEST_TMP/x.h5"

@@ -48,6 +48,7 @@ static inline fc_model_shape small_shape(const char *family) {
                           .layers = 2,
                           .width = 8,
                           .heads = 2,
+                          .kv_heads = strcmp(family, "llama") == 0 ? 1 : 2,
                           .ffn = 12,
                           .vocab = VOCAB,
                           .positions = 9};
@@ -125,14 +126,15 @@ static inline fc_batch batch_for(const char *family) {
   return strcmp(family, "bert") == 0 ? typed_batch() : ragged_batch();
 }
 
-static const char *const all_families[] = {"gpt2", "bert", "roberta"};
-enum { N_FAMILIES = 3 };
+static const char *const all_families[] = {"gpt2", "llama", "bert", "roberta"};
+enum { N_FAMILIES = 4, FIRST_ENCODER = 2 };
 
 /* The family's model with every head it can have. */
 static inline fc_model_shape full_shape(const char *family) {
   fc_model_shape s = small_shape(family);
   s.labels = LABELS;
   s.lm_head = !fc_arch_is_causal(s.arch);
+  s.untied_head = strcmp(family, "llama") == 0;
   return s;
 }
 

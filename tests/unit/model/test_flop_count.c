@@ -32,6 +32,19 @@ static void gpt2_whole_with_tied_head(void **state) {
   expect(count("gpt2", &spec, true), weights + attention, 2.0 * weights + 2.0 * attention);
 }
 
+static void llama_with_value_adapters(void **state) {
+  (void)state;
+  static const char *const targets[] = {"v_proj"};
+  fc_trainable_spec spec = {.targets = targets, .n_targets = 1, .lora_rank = 2, .alpha = 4.0F};
+  /* One key and value head of width 4; gate, up and down; the head's own table. */
+  enum { QKV = 64 + 2 * 32, LLAMA_BLOCK = QKV + 64 + 3 * 96 };
+  double attention = 2.0 * 2 * (3 * 8), head = 2.0 * 17 * 8, adapter = 2.0 * 2 * (8 + 4);
+  double forward = 2.0 * 2 * LLAMA_BLOCK + 2 * attention + 2 * adapter + head;
+  double inputs = 2.0 * LLAMA_BLOCK + 2.0 * (LLAMA_BLOCK - QKV) + 4 * attention + head;
+  double trained = 2 * (2.0 * 2 * (4 + 4 + 8)) + 2.0 * 2 * 8;
+  expect(count("llama", &spec, true), forward, inputs + trained);
+}
+
 static void bert_with_query_adapters(void **state) {
   (void)state;
   static const char *const targets[] = {"query"}, *const saved[] = {"classifier"};
@@ -70,9 +83,8 @@ static void roberta_masked_lm_forward(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(gpt2_whole_with_tied_head),
-      cmocka_unit_test(bert_with_query_adapters),
-      cmocka_unit_test(roberta_head_alone),
+      cmocka_unit_test(gpt2_whole_with_tied_head), cmocka_unit_test(llama_with_value_adapters),
+      cmocka_unit_test(bert_with_query_adapters),  cmocka_unit_test(roberta_head_alone),
       cmocka_unit_test(roberta_masked_lm_forward),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

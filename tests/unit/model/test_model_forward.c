@@ -61,10 +61,13 @@ static void fresh_adapter_changes_nothing(void **state) {
 }
 
 static void check_merge(const fc_model_shape *shape, const fc_batch *b, fc_loss_kind kind) {
-  static const char *const saved[] = {"layer.1.output", "h.1.ln_1", "score", "classifier"};
-  bool is_gpt2 = fc_arch_is_causal(shape->arch);
+  static const char *const encoder[] = {"layer.1.output", "classifier"};
+  static const char *const gpt2[] = {"h.1.ln_1", "score"};
+  static const char *const llama[] = {"layers.1.input_layernorm", "score"};
   fc_trainable_spec spec = adapters;
-  spec.saved = is_gpt2 ? saved + 1 : (const char *const[]){saved[0], saved[3]};
+  spec.saved = !fc_arch_is_causal(shape->arch)        ? encoder
+               : shape->arch == fc_arch_find("llama") ? llama
+                                                      : gpt2;
   spec.n_saved = 2;
   setup s = open_setup(shape, &spec, false);
   random_lora_b(s.trainable, s.theta);

@@ -19,7 +19,7 @@ static double mean_loss(setup *s, const fc_batch *b, fc_loss_kind kind, float *i
 
 /* Fourth-order central difference. */
 static double difference(setup *s, const fc_batch *b, fc_loss_kind kind, size_t i, float *ignored) {
-  const float h = 1.0F / 64.0F;
+  const float h = 1.0F / 128.0F;
   static const int at[4] = {1, -1, 2, -2};
   static const double factor[4] = {8.0, -8.0, -1.0, 1.0};
   float kept = s->theta[i];
@@ -100,7 +100,7 @@ static void adapters_with_dropout(void **state) {
 static void adapters_on_head_layers(void **state) {
   (void)state;
   fc_trainable_spec spec = {.targets = heads_dense, .n_targets = 1, .lora_rank = 2, .alpha = 2.0F};
-  for (int f = 1; f < N_FAMILIES; f++) check_all_heads(all_families[f], &spec);
+  for (int f = FIRST_ENCODER; f < N_FAMILIES; f++) check_all_heads(all_families[f], &spec);
 }
 
 /* Parts of a product from different memories: query adapted, key whole, value's bias alone. */
@@ -135,6 +135,17 @@ static void one_module_at_a_time(void **state) {
       {"gpt2", "h.0"},
       {"gpt2", "wte"},
       {"gpt2", "wpe"},
+      {"llama", "score"},
+      {"llama", "model.norm"},
+      {"llama", "layers.1.mlp.down_proj"},
+      {"llama", "layers.1.mlp.up_proj"},
+      {"llama", "layers.1.mlp.gate_proj"},
+      {"llama", "layers.1.post_attention_layernorm"},
+      {"llama", "layers.1.self_attn.o_proj"},
+      {"llama", "layers.1.self_attn.k_proj"},
+      {"llama", "layers.1.input_layernorm"},
+      {"llama", "layers.0"},
+      {"llama", "embed_tokens"},
       {"bert", "classifier"},
       {"bert", "pooler"},
       {"bert", "encoder.layer.1.output.LayerNorm"},
@@ -172,6 +183,9 @@ static void one_lm_module_at_a_time(void **state) {
       {"roberta", "lm_head.dense"},
       {"gpt2", "wte"},
       {"gpt2", "transformer.h.1"},
+      {"llama", "lm_head"},
+      {"llama", "embed_tokens"},
+      {"llama", "layers.1.mlp"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     fc_model_shape shape = full_shape(cases[i].family);

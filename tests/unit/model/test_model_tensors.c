@@ -18,6 +18,18 @@ static fc_model_shape base_shape(const char *family, int vocab, int positions, i
                           .labels = labels};
 }
 
+/* Llama 3.2 1B */
+static fc_model_shape llama_1b(void) {
+  return (fc_model_shape){.arch = fc_arch_find("llama"),
+                          .layers = 16,
+                          .width = 2048,
+                          .heads = 32,
+                          .kv_heads = 8,
+                          .ffn = 8192,
+                          .vocab = 128256,
+                          .positions = 131072};
+}
+
 static void sizes_are_the_published_ones(void **state) {
   (void)state;
   const struct {
@@ -25,6 +37,7 @@ static void sizes_are_the_published_ones(void **state) {
     size_t count;
   } cases[] = {
       {base_shape("gpt2", 50257, 1024, 0), 124439808},
+      {llama_1b(), 1235814400},
       {base_shape("bert", 30522, 512, 2), 109483778}, /* 109482240 with pooler, and 2 classes */
       {base_shape("roberta", 50265, 514, 2), 124647170},
   };
@@ -69,6 +82,24 @@ static void names_are_hugging_faces(void **state) {
   expect_tensor(m, "cls.predictions.transform.LayerNorm.weight", 1, 8, -1, false, false);
   expect_tensor(m, "cls.predictions.bias", 1, 17, -1, false, false);
   fc_model_destroy(&m);
+  m = new_model(full_shape("llama"));
+  expect_tensor(m, "model.embed_tokens.weight", 17, 8, -1, false, false);
+  expect_tensor(m, "model.layers.0.input_layernorm.weight", 1, 8, 0, false, false);
+  expect_tensor(m, "model.layers.0.self_attn.q_proj.weight", 8, 8, 0, false, false);
+  expect_tensor(m, "model.layers.1.self_attn.k_proj.weight", 4, 8, 1, false, false);
+  expect_tensor(m, "model.layers.1.self_attn.o_proj.weight", 8, 8, 1, false, false);
+  expect_tensor(m, "model.layers.1.mlp.gate_proj.weight", 12, 8, 1, false, false);
+  expect_tensor(m, "model.layers.1.mlp.down_proj.weight", 8, 12, 1, false, false);
+  expect_tensor(m, "model.norm.weight", 1, 8, -1, false, false);
+  expect_tensor(m, "lm_head.weight", 17, 8, -1, false, false);
+  expect_tensor(m, "score.weight", 3, 8, -1, true, false);
+  assert_null(fc_model_find_tensor(m, "model.layers.0.self_attn.q_proj.bias"));
+  fc_model_destroy(&m);
+  fc_model_shape tied = full_shape("llama");
+  tied.untied_head = false;
+  m = new_model(tied);
+  assert_null(fc_model_find_tensor(m, "lm_head.weight"));
+  fc_model_destroy(&m);
   m = new_model(full_shape("roberta"));
   expect_tensor(m, "roberta.embeddings.token_type_embeddings.weight", 1, 8, -1, false, false);
   expect_tensor(m, "classifier.dense.weight", 8, 8, -1, true, false);
@@ -98,6 +129,11 @@ static void the_blob_has_no_gaps_and_qkv_is_one_matrix(void **state) {
     for (size_t i = 0; i < n; i++) {
       assert_int_equal(t[i].offset, offset);
       offset += (size_t)(t[i].rows * t[i].cols);
+      if (strstr(t[i].name, "q_proj.")) {
+        assert_non_null(strstr(t[i + 1].name, "k_proj."));
+        assert_non_null(strstr(t[i + 2].name, "v_proj."));
+      }
+      if (strstr(t[i].name, "gate_proj.")) assert_non_null(strstr(t[i + 1].name, "up_proj."));
       if (!strstr(t[i].name, "self.query.")) continue;
       assert_non_null(strstr(t[i + 1].name, "self.key."));
       assert_non_null(strstr(t[i + 2].name, "self.value."));
@@ -155,6 +191,10 @@ static void defaults_come_from_the_family(void **state) {
   OK(fc_model_shape_check(&s));
   assert_int_equal(s.types, 1);
   assert_true(s.norm_eps == 1e-5F);
+  s = small_shape("llama");
+  OK(fc_model_shape_check(&s));
+  assert_true(s.norm_eps == 1e-6F);
+  assert_true(s.rope_theta == 10000.0F);
   assert_string_equal(fc_arch_name(0), "gpt2");
   assert_null(fc_arch_name(N_FAMILIES));
   assert_null(fc_arch_meaning(N_FAMILIES));
@@ -180,6 +220,17 @@ static void refuses_impossible_shapes(void **state) {
   REFUSES("bert", kv_heads, 1, "model kv_heads is 1, but bert has no grouped heads: allowed is 2");
   REFUSES("bert", vocab, 0, "model vocab is 0, allowed is 1 to 134217728");
   REFUSES("roberta", positions, 2, "model positions is 2, allowed is 3 to 134217728");
+  REFUSES("bert", untied_head, true, "the head of bert is tied to its token table");
+  REFUSES("llama", heads, 8,
+          "model width 8 in 8 heads is 1 a head: rotary positions need an even number");
+  REFUSES("llama", rope_theta, NAN, "model rope_theta is nan, allowed is 1 or more");
+  REFUSES("llama", rope_scaling.factor, 0.5F,
+          "model rope_scaling factor is 0.5, allowed is 1 or more");
+  REFUSES("llama", rope_scaling.factor, 8.0F,
+          "model rope_scaling has low_freq_factor 0 and high_freq_factor 0: needed is 0 < low < "
+          "high");
+  REFUSES("llama", rope_scaling, ((fc_rope_scaling){8.0F, 1.0F, 4.0F, 0}),
+          "model rope_scaling original_max_position_embeddings is 0, allowed is 1 to 134217728");
   REFUSES("gpt2", types, 2, "model types is 2, allowed is 0 to 0");
   REFUSES("gpt2", labels, -1, "model labels is -1, allowed is 0 to 1048576");
   REFUSES("gpt2", norm_eps, -1.0F, "model norm_eps is -1, allowed is above 0");

@@ -107,6 +107,9 @@ static void names_match_by_suffix_at_dots(void **state) {
   expect_count("gpt2", "all-linear", NULL, 2 * 4 * 2);
   expect_count("gpt2", "c_proj", NULL, 8);
   expect_count("gpt2", "attn.c_proj", NULL, 4);
+  expect_count("llama", "q_proj", NULL, 4);
+  expect_count("llama", "all-linear", NULL, 28);
+  expect_count("llama", NULL, "mlp", 6);
   expect_count("roberta", "classifier.dense", NULL, 2);
   expect_count("bert", NULL, "encoder.layer.1", 16);
   expect_count("bert", NULL, "bert.encoder.layer.1", 16);

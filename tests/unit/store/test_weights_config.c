@@ -1,7 +1,8 @@
-/* test_weights_config.c - config.json of the three families: what is read, and the message for each
+/* test_weights_config.c - config.json of the families: what is read, and the message for each
  * thing that is missing, out of range or not implemented. */
 #include "store_test.h"
 
+#include "fedcell/fc_mem.h"
 #include "fedcell/fc_weights.h"
 
 static fc_err read_text(const char *text, int labels, fc_model_shape *shape) {
@@ -61,6 +62,85 @@ static void encoders(void **state) {
   assert_int_equal(s.pool, FC_POOL_MEAN);
 }
 
+#define LLAMA_KEYS                                                                                 \
+  "\"model_type\":\"llama\",\"hidden_act\":\"silu\",\"hidden_size\":64,\"intermediate_size\":172," \
+  "\"num_attention_heads\":8,\"num_key_value_heads\":4,\"num_hidden_layers\":5,\"vocab_size\":"    \
+  "512,"                                                                                           \
+  "\"max_position_embeddings\":2048,\"rms_norm_eps\":1e-05"
+#define SCALING_KEYS                                                                               \
+  "\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"                               \
+  "\"original_max_position_embeddings\":8192"
+
+static void expect_llama3(const fc_model_shape *s) {
+  assert_ptr_equal(s->arch, fc_arch_find("llama"));
+  assert_int_equal(s->layers, 5);
+  assert_int_equal(s->kv_heads, 4);
+  assert_int_equal(s->positions, 2048);
+  assert_true(s->norm_eps == 1e-5F);
+  assert_true(s->rope_theta == 500000.0F);
+  assert_true(s->rope_scaling.factor == 8.0F);
+  assert_true(s->rope_scaling.low_freq_factor == 1.0F);
+  assert_true(s->rope_scaling.high_freq_factor == 4.0F);
+  assert_int_equal(s->rope_scaling.original_positions, 8192);
+  assert_true(s->untied_head);
+}
+
+static void llama(void **state) {
+  (void)state;
+  fc_model_shape s;
+  assert_ok(read_text("{" LLAMA_KEYS ",\"tie_word_embeddings\":true,\"head_dim\":8}", 0, &s));
+  assert_true(s.rope_theta == 10000.0F);
+  assert_true(s.rope_scaling.factor == 0.0F);
+  assert_false(s.untied_head);
+  assert_ok(read_text("{" LLAMA_KEYS ",\"rope_theta\":500000.0,\"rope_scaling\":{"
+                      "\"rope_type\":\"llama3\"," SCALING_KEYS "}}",
+                      0, &s));
+  expect_llama3(&s);
+  fc_model *m = NULL;
+  assert_ok(fc_model_create(&s, &m));
+  float *weights = NULL;
+  assert_ok(fc_alloc(fc_model_weight_count(m), sizeof *weights, &weights));
+  fc_model_init_weights(m, 1, false, weights);
+  assert_ok(fc_weights_write(m, weights, scratch)); /* and back */
+  assert_ok(fc_weights_read_shape(scratch, 0, &s));
+  expect_llama3(&s);
+  float *again = NULL;
+  assert_ok(fc_alloc(fc_model_weight_count(m), sizeof *again, &again));
+  assert_ok(fc_weights_read(m, scratch, 1, again));
+  assert_memory_equal(again, weights, fc_model_weight_count(m) * sizeof *again);
+  fc_free(again);
+  fc_free(weights);
+  fc_model_destroy(&m);
+  assert_ok(read_text("{" LLAMA_KEYS ",\"rope_parameters\":{\"rope_theta\":500000.0,"
+                      "\"rope_type\":\"llama3\"," SCALING_KEYS "}}",
+                      0, &s));
+  expect_llama3(&s);
+  assert_ok(read_text("{" LLAMA_KEYS "}", 3, &s)); /* a classifier has no such head */
+  assert_false(s.untied_head);
+}
+
+static void llama_that_is_not_implemented(void **state) {
+  (void)state;
+  fc_model_shape s;
+  assert_fails(read_text("{" LLAMA_KEYS ",\"head_dim\":16}", 0, &s), FC_ERR_DATA,
+               "%s/config.json: head_dim is 16, implemented is hidden_size / num_attention_heads");
+  assert_fails(read_text("{" LLAMA_KEYS ",\"rope_theta\":0}", 0, &s), FC_ERR_DATA,
+               "%s/config.json: rope_theta is not a number of 1 or more");
+  assert_fails(read_text("{" LLAMA_KEYS ",\"rope_scaling\":{\"type\":\"yarn\"}}", 0, &s),
+               FC_ERR_DATA,
+               "%s/config.json: rope_scaling of type yarn is not implemented; implemented is "
+               "llama3");
+  assert_fails(read_text("{" LLAMA_KEYS ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}", 0, &s),
+               FC_ERR_DATA, "%s/config.json: rope_scaling has no factor above 0");
+  assert_fails(read_text("{" LLAMA_KEYS ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2,"
+                         "\"low_freq_factor\":1,\"high_freq_factor\":4}}",
+                         0, &s),
+               FC_ERR_DATA,
+               "%s/config.json: rope_scaling has no original_max_position_embeddings above 0");
+  assert_fails(read_text("{" LLAMA_KEYS ",\"mlp_bias\":true}", 0, &s), FC_ERR_DATA,
+               "%s/config.json: mlp_bias is true, implemented for llama is false");
+}
+
 static void labels_of_the_file(void **state) {
   (void)state;
   fc_model_shape s;
@@ -89,10 +169,11 @@ static void files(void **state) {
                "%s/config.json:2: ':' expected near '}'");
   assert_fails(read_text("[]", 0, &s), FC_ERR_DATA, "%s/config.json is not a JSON object");
   assert_fails(read_text("{}", 0, &s), FC_ERR_DATA,
-               "%s/config.json: model_type (missing) is not supported; allowed are gpt2, bert, "
-               "roberta");
+               "%s/config.json: model_type (missing) is not supported; allowed are gpt2, llama, "
+               "bert, roberta");
   assert_fails(read_text("{\"model_type\":\"t5\"}", 0, &s), FC_ERR_DATA,
-               "%s/config.json: model_type t5 is not supported; allowed are gpt2, bert, roberta");
+               "%s/config.json: model_type t5 is not supported; allowed are gpt2, llama, bert, "
+               "roberta");
 }
 
 static void sizes(void **state) {
@@ -147,6 +228,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gpt2),
       cmocka_unit_test(encoders),
+      cmocka_unit_test(llama),
+      cmocka_unit_test(llama_that_is_not_implemented),
       cmocka_unit_test(labels_of_the_file),
       cmocka_unit_test(files),
       cmocka_unit_test(sizes),
