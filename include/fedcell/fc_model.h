@@ -125,6 +125,12 @@ fc_err fc_trainable_create(const fc_model *model, const fc_trainable_spec *spec,
 void fc_trainable_destroy(fc_trainable **t);
 size_t fc_trainable_count(const fc_trainable *t); /* floats of theta */
 const fc_trainable_part *fc_trainable_parts(const fc_trainable *t, size_t *n);
+/* As in the spec; rank 0 if nothing has an adapter. */
+typedef struct {
+  int rank;
+  float alpha, dropout;
+} fc_lora_settings;
+fc_lora_settings fc_trainable_lora(const fc_trainable *t);
 /* A Kaiming-uniform(a = sqrt 5) as PEFT, B zero, whole tensors copied from the model's weights. */
 void fc_trainable_init(const fc_trainable *t, uint64_t seed, float *theta);
 /* weights (blob) <- the model's weights with theta merged in: W + s B A, replaced tensors. */

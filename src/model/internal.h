@@ -86,7 +86,7 @@ struct fc_trainable {
   int *lora_a;  /* (n_adapters) its lora_A part; lora_B is the next one */
   int n_adapters;
   int lora_rank;
-  float scale, dropout; /* alpha/R */
+  float alpha, scale, dropout; /* scale = alpha/R */
   int lowest_stage;     /* of all trained tensors; INT_MAX if none is trained */
 };
 

@@ -114,6 +114,7 @@ fc_err fc_trainable_create(const fc_model *model, const fc_trainable_spec *spec,
   t->lowest_stage = INT_MAX;
   if (spec->n_targets > 0) {
     t->lora_rank = spec->lora_rank;
+    t->alpha = spec->alpha;
     t->scale = spec->alpha / (float)spec->lora_rank;
     t->dropout = spec->dropout;
   }
@@ -143,6 +144,10 @@ size_t fc_trainable_count(const fc_trainable *t) {
 const fc_trainable_part *fc_trainable_parts(const fc_trainable *t, size_t *n) {
   *n = (size_t)t->n_parts;
   return t->parts;
+}
+
+fc_lora_settings fc_trainable_lora(const fc_trainable *t) {
+  return (fc_lora_settings){t->n_adapters ? t->lora_rank : 0, t->alpha, t->dropout};
 }
 
 int fc_trainable_whole(const fc_trainable *t, int tensor) {

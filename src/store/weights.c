@@ -121,9 +121,8 @@ static fc_err check_finite(const char *folder, const char *name, const float *x,
   return FC_ERR_OK;
 }
 
-static fc_err read_tensor(const char *folder, const fc_tensor *t, const fc_safetensor *found,
-                          float *scratch, float *weights) {
-  float *w = weights + t->offset;
+fc_err fc_weights_read_tensor(const char *folder, const fc_tensor *t, const fc_safetensor *found,
+                              float *scratch, float *w) {
   FC_TRY(check_shape(folder, t, found));
   fc_err err = fc_safetensor_read_f32(found, t->is_transposed_in_file ? scratch : w);
   if (err != FC_ERR_OK) return fc_fail(err, "%s: %s", folder, fc_err_message());
@@ -138,8 +137,8 @@ static fc_err check_tied(const char *folder, const fc_model *model, const fc_saf
   const fc_tensor *embedding = fc_model_tensors(model, &n); /* the token table comes first */
   float *x = NULL;
   for (size_t i = 0; i < sizeof TIED / sizeof TIED[0]; i++) {
-    if (fc_model_find_tensor(model, TIED[i])) continue; /* a table of its own */
     const fc_safetensor *t = fc_safetensors_find(file, TIED[i]);
+    if (fc_model_find_tensor(model, TIED[i])) continue; /* a table of its own */
     if (!t || (size_t)fc_safetensor_elements(t) != floats_of(embedding)) continue;
     FC_TRY(fc_alloc(floats_of(embedding), sizeof *x, &x));
     fc_err err = fc_safetensor_read_f32(t, x);
@@ -176,7 +175,7 @@ static fc_err read_places(const fc_model *model, const char *folder, uint64_t se
   for (size_t i = 0; i < n; i++) {
     const fc_tensor *t = &tensors[i];
     if (places[i].found) {
-      FC_TRY(read_tensor(folder, t, places[i].found, scratch, weights));
+      FC_TRY(fc_weights_read_tensor(folder, t, places[i].found, scratch, weights + t->offset));
       continue;
     }
     FC_CHECK(t->is_head, SHAPE, "%s: tensor %s (%lld x %lld) is missing", folder, t->name,
@@ -234,22 +233,15 @@ fc_err fc_weights_read(const fc_model *model, const char *folder, uint64_t seed,
 /* ---- writing ----------------------------------------------------------------------------------
  */
 
-static void fill_sources(const fc_model *model, const float *weights, float *scratch,
-                         fc_safetensor_source *sources) {
-  size_t n = 0;
-  const fc_tensor *tensors = fc_model_tensors(model, &n);
-  for (size_t i = 0; i < n; i++) {
-    const fc_tensor *t = &tensors[i];
-    const float *data = weights + t->offset;
-    if (t->is_transposed_in_file) {
-      transpose(scratch, data, t->rows, t->cols);
-      data = scratch;
-      scratch += floats_of(t);
-    }
-    sources[i].name = t->name;
-    sources[i].dims = file_shape(t, sources[i].shape);
-    sources[i].data = data;
-  }
+void fc_weights_fill_source(const fc_tensor *t, const float *w, float **scratch,
+                            fc_safetensor_source *source) {
+  source->name = t->name;
+  source->dims = file_shape(t, source->shape);
+  source->data = w;
+  if (!t->is_transposed_in_file) return;
+  transpose(*scratch, w, t->rows, t->cols);
+  source->data = *scratch;
+  *scratch += floats_of(t);
 }
 
 static fc_err write_tensors(const fc_model *model, const float *weights, const char *path) {
@@ -257,11 +249,13 @@ static fc_err write_tensors(const fc_model *model, const float *weights, const c
   size_t n = 0;
   fc_safetensor_source *sources = NULL;
   float *scratch = NULL;
-  fc_model_tensors(model, &n);
+  const fc_tensor *tensors = fc_model_tensors(model, &n);
   fc_err err = fc_alloc(n, sizeof *sources, &sources);
   if (err == FC_ERR_OK) err = fc_alloc(transposed_floats(model, true), sizeof *scratch, &scratch);
   if (err == FC_ERR_OK) {
-    fill_sources(model, weights, scratch, sources);
+    float *free_part = scratch;
+    for (size_t i = 0; i < n; i++)
+      fc_weights_fill_source(&tensors[i], weights + tensors[i].offset, &free_part, &sources[i]);
     err = fc_safetensors_write(path, sources, n, metadata);
   }
   fc_free(sources);

@@ -347,7 +347,7 @@ static json_t *make_config(const fc_model_shape *shape, const family *f) {
   return config;
 }
 
-static fc_err write_text(const char *path, const char *text) {
+fc_err fc_weights_write_text(const char *path, const char *text) {
   fc_publish *file = NULL;
   FC_TRY(fc_publish_open(path, &file));
   fc_err err = fc_publish_write(file, text, strlen(text));
@@ -368,7 +368,7 @@ fc_err fc_weights_write_shape(const fc_model_shape *shape, const char *folder) {
   json_decref(config);
   FC_CHECK(text, NOMEM, "config.json: out of memory");
   snprintf(path, sizeof path, "%s/config.json", folder);
-  fc_err err = write_text(path, text);
+  fc_err err = fc_weights_write_text(path, text);
   free(text);
   return err;
 }
