@@ -79,6 +79,13 @@ fc_err fc_federation_run(fc_federation *fed, const fc_run_request *request,
  * folder (caller frees with fc_free) is where it lies. */
 fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, char **folder);
 
+/* Collective. Writes the trained adapter of the result file `result`, which was made with `cfg`, to
+ * `folder` in PEFT's format (fc_peft.h); base_folder: where the base goes too, as a Hugging Face
+ * folder with its tokeniser, NULL: nowhere. Both folders must exist on rank 0. *mean_pooling: the
+ * run's classification head sees the mean of all tokens, which transformers' heads do not. */
+fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *result,
+                            const char *folder, const char *base_folder, bool *mean_pooling);
+
 /* What a run will need, told by `fedcell check` before anything runs. */
 typedef struct {
   uint32_t devices, participants;

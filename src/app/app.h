@@ -16,8 +16,9 @@
 
 enum { FC_SETS_MAX = 256 };
 typedef struct {
-  const char *operand; /* the configuration or result file, or what to list */
-  const char *size, *output, *format;
+  const char *operand;  /* the configuration or result file, or what to list */
+  const char *operand2; /* the second, of a command that takes two */
+  const char *size, *output, *format, *base;
   const char *set[FC_SETS_MAX];
   size_t sets;
   bool resume, overwrite, again, json, quiet, help;
@@ -29,7 +30,7 @@ typedef struct {
 /* One subcommand. Collective: every rank calls it, rank 0 alone prints. */
 typedef struct {
   const char *name;
-  const char *operand; /* what it works on, e.g. "FILE.yaml"; NULL: nothing */
+  const char *operand; /* what it works on, e.g. "FILE.yaml" or "OUT.h5 FOLDER"; NULL: nothing */
   const char *options; /* names of the options that it takes, with spaces between */
   const char *meaning;
   fc_err (*run)(const fc_comm *comm, const fc_arguments *a);
@@ -42,6 +43,7 @@ fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_pretrain(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_info(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_export(const fc_comm *comm, const fc_arguments *a);
 
 /* Local. argv[0] is the command's own name. USAGE on an option that it does not take or a missing
  * value, and when the operands are not as many as it wants (unless help is asked for). */
@@ -52,6 +54,8 @@ void fc_arguments_usage(const fc_command *c);
 /* Collective. Rank 0 reads the file, all ranks parse the same text and lay over size and sets.
  * USAGE with all faults; *out is to be destroyed in any case. (configuration.c) */
 fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config **out);
+/* Collective. The configuration that the result file was made with; *out as above. */
+fc_err fc_result_config(const fc_comm *comm, const char *path, fc_config **out);
 
 /* ---- printing (print.c) ---------------------------------------------------------------------- */
 
@@ -79,6 +83,8 @@ fc_err fc_output_prepare(const fc_comm *comm, const fc_arguments *a, const fc_co
                          char *path, bool *done);
 /* Local. Can a file be written there? Makes the folders on the way. IO with the reason. */
 fc_err fc_output_make_folders(const char *path);
+/* Local. Makes the folder and those on the way; IO if it cannot be written in. */
+fc_err fc_output_make_folder(const char *folder);
 
 /* ---- a run and what is said about it (command_run.c, progress.c, facts.c)
  * -------------------------

@@ -27,6 +27,7 @@ static const option options[] = {
     {"overwrite", FLAG, AT(overwrite), NULL, "replace an existing result or checkpoint"},
     {"quiet", FLAG, AT(quiet), NULL, "no progress lines"},
     {"again", FLAG, AT(again), NULL, "make it anew, even if the cache has it"},
+    {"base", TEXT, AT(base), "FOLDER", "write the base model there too, as a Hugging Face folder"},
     {"json", FLAG, AT(json), NULL, "print for programs"},
     {"format", TEXT, AT(format), "FORMAT", "text (default), md, yaml or json"},
     {"ranks", COUNT, AT(ranks), "N", "told for so many ranks on a node (default: as now)"},
@@ -126,6 +127,13 @@ static fc_err read_option(const fc_command *c, int argc, char **argv, int *i, fc
   return store(c, o, value, a);
 }
 
+/* How many operands the command wants: words of what the help calls them. */
+static int operands_of(const fc_command *c) {
+  int n = c->operand != NULL;
+  for (const char *at = c->operand ? c->operand : ""; *at; at++) n += *at == ' ';
+  return n;
+}
+
 fc_err fc_arguments_read(const fc_command *c, int argc, char **argv, fc_arguments *a) {
   *a = (fc_arguments){.argc = argc, .argv = argv};
   bool ended = false;
@@ -136,15 +144,15 @@ fc_err fc_arguments_read(const fc_command *c, int argc, char **argv, fc_argument
     } else if (!ended && argv[i][0] == '-' && argv[i][1] != '\0') {
       FC_TRY(read_option(c, argc, argv, &i, a));
     } else {
-      a->operand = argv[i];
+      *(operands == 1 && operands_of(c) == 2 ? &a->operand2 : &a->operand) = argv[i];
       operands++;
     }
   }
   if (a->help) return FC_ERR_OK;
   FC_CHECK(c->operand || operands == 0, USAGE, "%s: takes no argument %s; see fedcell %s --help",
            c->name, a->operand, c->name);
-  FC_CHECK(!c->operand || operands == 1, USAGE, "%s: needs one %s, got %d; see fedcell %s --help",
-           c->name, c->operand, operands, c->name);
+  FC_CHECK(operands == operands_of(c), USAGE, "%s: needs %s%s, got %d; see fedcell %s --help",
+           c->name, operands_of(c) == 1 ? "one " : "", c->operand, operands, c->name);
   return FC_ERR_OK;
 }
 

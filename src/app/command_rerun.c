@@ -75,22 +75,6 @@ static fc_err compare(const char *then, const char *now) {
   return FC_ERR_OK;
 }
 
-/* Collective. The configuration that the file was made with. */
-static fc_err read_config(const fc_comm *comm, const char *path, fc_config **cfg) {
-  fc_store_reader *file = NULL;
-  char *text = NULL;
-  size_t n = 0;
-  const fc_option_table *tables = fc_federation_tables(&n);
-  fc_err err = fc_store_open(path, &file);
-  if (err == FC_ERR_OK) err = fc_store_get_text(file, "/provenance", "config", &text);
-  if (err == FC_ERR_OK) err = fc_config_create(tables, n, cfg);
-  if (err == FC_ERR_OK) err = fc_config_load_text(*cfg, path, text, strlen(text), NULL);
-  if (err == FC_ERR_OK) err = fc_config_finish(*cfg);
-  fc_store_close(&file);
-  fc_free(text);
-  return fc_agree(comm, err);
-}
-
 static fc_err rerun(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
   char output[FC_PATH_SIZE];
   fc_run_summary summary;
@@ -105,7 +89,7 @@ static fc_err rerun(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) 
 
 fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a) {
   fc_config *cfg = NULL;
-  fc_err err = read_config(comm, a->operand, &cfg);
+  fc_err err = fc_result_config(comm, a->operand, &cfg);
   if (err == FC_ERR_OK) err = rerun(comm, a, cfg);
   fc_config_destroy(&cfg);
   return err;

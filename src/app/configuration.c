@@ -1,6 +1,7 @@
 /* configuration.c - from a file, --size and --set to a configuration that all ranks hold alike. */
 #include "app.h"
 #include "fedcell/fc_mem.h"
+#include "fedcell/fc_store.h"
 #include <errno.h>
 #include <string.h>
 
@@ -52,4 +53,19 @@ fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config
 done:
   fc_free(text);
   return err;
+}
+
+fc_err fc_result_config(const fc_comm *comm, const char *path, fc_config **out) {
+  fc_store_reader *file = NULL;
+  char *text = NULL;
+  size_t n = 0;
+  const fc_option_table *tables = fc_federation_tables(&n);
+  fc_err err = fc_store_open(path, &file);
+  if (err == FC_ERR_OK) err = fc_store_get_text(file, "/provenance", "config", &text);
+  if (err == FC_ERR_OK) err = fc_config_create(tables, n, out);
+  if (err == FC_ERR_OK) err = fc_config_load_text(*out, path, text, strlen(text), NULL);
+  if (err == FC_ERR_OK) err = fc_config_finish(*out);
+  fc_store_close(&file);
+  fc_free(text);
+  return fc_agree(comm, err);
 }

@@ -24,6 +24,9 @@ static const fc_command commands[] = {
     {"info", "OUT.h5", "json", "What a result file holds, and its final figures", fc_command_info},
     {"rerun", "OUT.h5", "quiet",
      "Runs again from the configuration inside a result file and compares", fc_command_rerun},
+    {"export", "OUT.h5 FOLDER", "base",
+     "Writes the trained adapter of a result file as a folder of the PEFT library",
+     fc_command_export},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

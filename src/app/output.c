@@ -43,6 +43,13 @@ fc_err fc_output_make_folders(const char *path) {
   return FC_ERR_OK;
 }
 
+fc_err fc_output_make_folder(const char *folder) {
+  char inside[FC_PATH_SIZE];
+  int n = snprintf(inside, sizeof inside, "%s/adapter_config.json", folder);
+  FC_CHECK(n < FC_PATH_SIZE, USAGE, "%s: the path is too long", folder);
+  return fc_output_make_folders(inside);
+}
+
 /* Neither results nor the way to them are overwritten unasked. */
 static fc_err check_existing(const fc_arguments *a, const char *path, bool *done) {
   char *checkpoint = NULL;

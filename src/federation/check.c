@@ -47,10 +47,16 @@ static void check_pretraining(fc_config *cfg) {
                     "must be above 0 for model.base = embedded, which learns from the public part");
 }
 
+static void check_adapter(fc_config *cfg) {
+  if (*fc_config_string(cfg, "adapter.init") && option_is(cfg, "adapter.kind", "full"))
+    fc_config_fault(cfg, "adapter.init", "must be empty for adapter.kind = full");
+}
+
 fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell) {
   bool embedded = option_is(cfg, "model.base", "embedded");
   fc_err err = fc_cell_create(cfg, (uint64_t)fc_config_int(cfg, "seed"), cell);
   check_participants(cfg);
+  check_adapter(cfg);
   if (embedded || option_is(cfg, "model.base", "random")) check_shape(cfg);
   if (embedded) check_pretraining(cfg);
   fc_err faults = fc_config_finish(cfg);

@@ -1,6 +1,7 @@
 /* federation.c - a run from beginning to end: set-up, the round loop, stopping, results. */
 #include "federation.h"
 #include "fedcell/fc_log.h"
+#include "fedcell/fc_peft.h"
 #include "fedcell/fc_timer.h"
 #include <math.h>
 #include <omp.h>
@@ -16,11 +17,20 @@ static fc_err check_settings(const fc_federation *fed) {
   return FC_ERR_OK;
 }
 
+/* Fresh, or from the adapter that adapter.init names. */
+static fc_err init_theta(fc_federation *fed) {
+  const char *folder = fc_config_string(fed->cfg, "adapter.init");
+  fc_trainable_init(fed->task.trainable, fed->seed, fed->theta);
+  if (!*folder) return FC_ERR_OK;
+  fc_err err = fc_peft_read(fed->task.model, fed->task.trainable, folder, fed->theta);
+  return err == FC_ERR_OK ? err : fc_fail(err, "adapter.init: %s", fc_err_message());
+}
+
 static fc_err local_setup(fc_federation *fed) {
   FC_TRY(check_settings(fed));
   fed->P = fc_trainable_count(fed->task.trainable);
   FC_TRY(fc_alloc(fed->P, sizeof(float), &fed->theta));
-  fc_trainable_init(fed->task.trainable, fed->seed, fed->theta);
+  FC_TRY(init_theta(fed));
   int64_t samples = 0;
   double length = fc_task_mean_length(&fed->task, fc_cell_devices(fed->cell), &samples);
   fed->flop_per_token =

@@ -83,6 +83,11 @@ static const fc_option adapter_options[] = {
      "Modules trained whole and exchanged with the adapter, as PEFT's modules_to_save: classifier, "
      "pooler, any module or tensor; head: the whole classification head. Ignored for language "
      "models, which have none."},
+    {"adapter.init", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
+     "Folder of a PEFT adapter (adapter_config.json, adapter_model.safetensors) from which "
+     "training "
+     "starts; it must have the rank, alpha and targets given here. Empty: A is drawn at random, B "
+     "is zero."},
 };
 const fc_option_table fc_adapter_options = LIST("adapter: what is trained", adapter_options);
 

@@ -1,0 +1,73 @@
+/* export.c - the trained adapter of a result file, and the base it belongs to, as folders that
+ * other programs open. */
+#include "federation.h"
+#include "fedcell/fc_peft.h"
+#include <stdio.h>
+#include <string.h>
+
+/* theta <- /final/adapter */
+static fc_err read_theta(const fc_trainable *t, const char *path, const fc_store_reader *file,
+                         float *theta) {
+  size_t n = 0;
+  const fc_trainable_part *part = fc_trainable_parts(t, &n);
+  for (size_t i = 0; i < n; i++) {
+    char name[256];
+    int64_t count = 0, size = part[i].rows * part[i].cols;
+    snprintf(name, sizeof name, "/final/adapter/%s", part[i].name);
+    FC_CHECK(fc_store_has(file, name), DATA,
+             "%s has no %s: it is a checkpoint, or its devices kept models of their own", path,
+             name);
+    FC_TRY(fc_store_count(file, name, &count));
+    FC_CHECK(count == size, SHAPE, "%s: %s has %lld weights, its configuration needs %lld", path,
+             name, (long long)count, (long long)size);
+    FC_TRY(fc_store_get_f32(file, name, 0, size, theta + part[i].offset));
+  }
+  return FC_ERR_OK;
+}
+
+static fc_err read_result(const fc_trainable *t, const char *path, float *theta) {
+  fc_store_reader *file = NULL;
+  FC_TRY(fc_store_open(path, &file));
+  fc_err err = read_theta(t, path, file, theta);
+  fc_store_close(&file);
+  return err;
+}
+
+static fc_err write_folders(const fc_config *cfg, const fc_task_setup *task, const float *theta,
+                            const char *folder, const char *base_folder) {
+  const char *base = fc_config_string(cfg, "model.base");
+  bool named = strcmp(base, "embedded") != 0 && strcmp(base, "random") != 0;
+  if (base_folder) {
+    FC_TRY(fc_weights_write(task->model, fc_model_weights(task->model), base_folder));
+    FC_TRY(fc_tokenizer_save(task->tokenizer, base_folder));
+  }
+  return fc_peft_write(task->model, task->trainable, theta, task->loss,
+                       base_folder ? base_folder
+                       : named     ? base
+                                   : NULL,
+                       folder);
+}
+
+static fc_err export(const fc_config *cfg, const fc_task_setup *task, const char *result,
+                     const char *folder, const char *base_folder) {
+  float *theta = NULL;
+  FC_TRY(fc_alloc(fc_trainable_count(task->trainable), sizeof *theta, &theta));
+  fc_err err = read_result(task->trainable, result, theta);
+  if (err == FC_ERR_OK) err = write_folders(cfg, task, theta, folder, base_folder);
+  fc_free(theta);
+  return err;
+}
+
+fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *result,
+                            const char *folder, const char *base_folder, bool *mean_pooling) {
+  fc_task_setup task = {0};
+  fc_err err = fc_task_create(comm, cfg, &task);
+  if (err == FC_ERR_OK) {
+    *mean_pooling =
+        task.loss == FC_LOSS_CLASSIFY && fc_model_get_shape(task.model)->pool == FC_POOL_MEAN;
+    err = comm->rank == 0 ? export(cfg, &task, result, folder, base_folder) : FC_ERR_OK;
+    err = fc_agree(comm, err);
+  }
+  fc_task_destroy(&task);
+  return err;
+}
