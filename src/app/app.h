@@ -10,9 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* ---- the command line (arguments.c)
- * --------------------------------------------------------------
- */
+/* ---- the command line (arguments.c) ---------------------------------------------------------- */
 
 enum { FC_SETS_MAX = 256 };
 typedef struct {
@@ -86,9 +84,7 @@ fc_err fc_output_make_folders(const char *path);
 /* Local. Makes the folder and those on the way; IO if it cannot be written in. */
 fc_err fc_output_make_folder(const char *folder);
 
-/* ---- a run and what is said about it (command_run.c, progress.c, facts.c)
- * -------------------------
- */
+/* ---- a run and what is said about it (command_run.c, progress.c, facts.c) -------------------- */
 
 /* Collective. Runs with progress lines; `stop` as in fc_run_request. */
 fc_err fc_app_run(const fc_comm *comm, fc_config *cfg, const fc_arguments *a, const char *output,

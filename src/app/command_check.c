@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- check
- * ---------------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 static void show_estimate(const fc_estimate *e, int ranks, int threads) {
   char a[FC_HUMAN], b[FC_HUMAN];
@@ -75,8 +74,7 @@ fc_err fc_command_check(const fc_comm *comm, const fc_arguments *a) {
   return err;
 }
 
-/* ---- options
- * --------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static const char *format_name(size_t i) {
   static const char *const names[] = {"text", "md", "yaml", "json"};
@@ -97,8 +95,7 @@ fc_err fc_command_options(const fc_comm *comm, const fc_arguments *a) {
   return FC_ERR_OK;
 }
 
-/* ---- list
- * ------------------------------------------------------------------------------------------- */
+/* ---- list ------------------------------------------------------------------------------------ */
 
 static int is_experiment(const struct dirent *entry) {
   size_t n = strlen(entry->d_name);

@@ -162,8 +162,7 @@ static void check_trace(check *c, const fc_cell *cell) {
   }
 }
 
-/* ---- population
- * ---------------------------------------------------------------------------------- */
+/* ---- population ------------------------------------------------------------------------------ */
 static range option_range(const char *name) {
   const fc_option_table *tables[] = {&fc_cell_options, &fc_population_options};
   for (size_t t = 0; t < 2; t++)

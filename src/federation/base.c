@@ -42,8 +42,7 @@ void fc_base_shape(const fc_config *cfg, int vocab, fc_model_shape *shape) {
     shape->pool = FC_POOL_MEAN;
 }
 
-/* ---- data
- * ---------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 static fc_err open_data(const fc_config *cfg, fc_task_setup *task) {
   fc_data_settings data = fc_data_settings_read(cfg);
@@ -78,8 +77,7 @@ static fc_err pick_loss(const fc_config *cfg, fc_task_setup *task) {
                  fc_config_string(cfg, "data.dataset"), family);
 }
 
-/* ---- tokeniser and shape by source
- * ------------------------------------------------------------------ */
+/* ---- tokeniser and shape by source ----------------------------------------------------------- */
 
 /* Learns the embedded base's vocabulary from the public split. */
 fc_err fc_base_tokenizer(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
@@ -139,8 +137,7 @@ static fc_err tokenizer_and_shape(const fc_config *cfg, fc_task_setup *task, con
   return FC_ERR_OK;
 }
 
-/* ---- what is trained
- * ------------------------------------------------------------------------------------ */
+/* ---- what is trained ------------------------------------------------------------------------- */
 
 enum { NAMES_MAX = 64 };
 
@@ -174,8 +171,7 @@ static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
                              : err;
 }
 
-/* ---- weights
- * ---------------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 typedef struct {
   const fc_model *model;

@@ -23,9 +23,16 @@ void fc_checkpoint_put(fc_federation *fed, int64_t round, fc_store_file *f) {
 
 /* What may differ between a checkpoint's configuration and the one that continues it: when to stop,
  * not what is computed. */
-static const char *const may_differ[] = {"federation.rounds",    "stop.target_loss",
-                                         "stop.target_accuracy", "checkpoint.every_rounds",
-                                         "model.cache",          "model.scratch"};
+static const char *const may_differ[] = {"stop.target_loss",        "stop.target_accuracy",
+                                         "checkpoint.every_rounds", "model.cache",
+                                         "model.scratch",           "federation.rounds"};
+enum { MAY_DIFFER = sizeof may_differ / sizeof may_differ[0] };
+
+/* A learning rate that falls over the run depends on the number of rounds, which then must stay. */
+static size_t may_differ_count(const fc_federation *fed) {
+  bool is_constant = strcmp(fed->set.local.optimizer.schedule, "constant") == 0;
+  return is_constant ? MAY_DIFFER : MAY_DIFFER - 1;
+}
 
 static fc_err check_configuration(const fc_federation *fed, const fc_store_reader *r,
                                   const char *path) {
@@ -38,8 +45,8 @@ static fc_err check_configuration(const fc_federation *fed, const fc_store_reade
   if (err == FC_ERR_OK) err = fc_config_load_text(then, path, text, strlen(text), NULL);
   if (err == FC_ERR_OK) err = fc_config_finish(then);
   if (err == FC_ERR_OK) {
-    const char *option = fc_config_first_difference(fed->cfg, then, may_differ,
-                                                    sizeof may_differ / sizeof may_differ[0]);
+    const char *option =
+        fc_config_first_difference(fed->cfg, then, may_differ, may_differ_count(fed));
     if (option)
       err = fc_fail(FC_ERR_USAGE,
                     "%s was made with another value of %s; continue with the same configuration, "

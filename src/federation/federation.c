@@ -7,8 +7,7 @@
 #include <omp.h>
 #include <unistd.h>
 
-/* ---- set-up
- * -------------------------------------------------------------------------------------------- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static fc_err check_settings(const fc_federation *fed) {
   size_t test = 0;
@@ -74,8 +73,7 @@ void fc_federation_destroy(fc_federation **fed) {
   *fed = NULL;
 }
 
-/* ---- the round loop
- * --------------------------------------------------------------------------------------- */
+/* ---- the round loop -------------------------------------------------------------------------- */
 
 static fc_err evaluate_if_due(fc_federation *fed, int64_t round, fc_round_report *report) {
   fc_metrics m = {NAN, NAN};

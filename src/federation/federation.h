@@ -44,8 +44,7 @@ fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell);
 extern const fc_option_table fc_run_options, fc_model_options, fc_adapter_options,
     fc_federation_options, fc_stop_options, fc_pretrain_options;
 
-/* ---- the base model (base.c, pretrain.c)
- * ---------------------------------------------------------- */
+/* ---- the base model (base.c, pretrain.c) ----------------------------------------------------- */
 
 /* Everything that a learning task needs, shared by federation and pretraining. */
 typedef struct {
@@ -80,8 +79,7 @@ fc_sequence_format fc_task_format(const fc_config *cfg);
 /* printf into memory that the caller frees with fc_free. */
 fc_err fc_join(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- training (train.c, parallel.c)
- * --------------------------------------------------------------- */
+/* ---- training (train.c, parallel.c) ---------------------------------------------------------- */
 
 /* What one thread needs to train: activations, batch arrays, gradient, optimiser state. */
 typedef struct {
@@ -170,8 +168,7 @@ double fc_parallel_bytes(const fc_optimizer_settings *o, int max_batch, int micr
 fc_err fc_parallel_step(fc_parallel *p, const uint32_t *samples, int n, int64_t step,
                         fc_loss_result *result, double *tokens);
 
-/* ---- sums that do not depend on the ranks (exact.c)
- * -------------------------------------------------- */
+/* ---- sums that do not depend on the ranks (exact.c) ------------------------------------------ */
 
 /* Collective. sums (k) <- column sums of x (n,k) over all ranks' rows, in fixed point scaled by the
  * largest value of each column. k <= 16. NUMERIC if a value is not finite. */
@@ -181,8 +178,7 @@ double fc_exact_larger(double a, double b);
 /* Power of two s with largest * s <= 2^bits; 0 if largest is 0. */
 double fc_exact_scale(double largest, int bits);
 
-/* ---- evaluation (evaluate.c)
- * -------------------------------------------------------------------------- */
+/* ---- evaluation (evaluate.c) ----------------------------------------------------------------- */
 
 typedef struct {
   double loss, accuracy;
@@ -195,8 +191,7 @@ fc_err fc_evaluate_global(fc_federation *fed, const float *theta, fc_metrics *m)
 fc_err fc_evaluate_alone(fc_federation *fed, fc_thread *thread, const float *theta,
                          fc_loss_result *result);
 
-/* ---- methods
- * ------------------------------------------------------------------------------------------ */
+/* ---- methods --------------------------------------------------------------------------------- */
 
 typedef struct fc_method {
   const char *name, *meaning;
@@ -228,8 +223,7 @@ fc_err fc_plan_deliver(fc_federation *fed, fc_round *round);
 fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round);
 int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devices);
 
-/* ---- records (record.c, checkpoint.c, provenance.c)
- * ----------------------------------------------- */
+/* ---- records (record.c, checkpoint.c, provenance.c) ------------------------------------------ */
 
 /* What a participant's record takes in memory: 15 columns and the row's number. */
 enum { FC_RECORD_BYTES = 16 * sizeof(double) };

@@ -26,8 +26,7 @@ fc_err fc_join(char **out, const char *format, ...) {
   return FC_ERR_OK;
 }
 
-/* ---- where the base lies
- * ----------------------------------------------------------------------------- */
+/* ---- where the base lies --------------------------------------------------------------------- */
 
 /* FNV-1a, 64 bits [Fowler+Noll+Vo]: names a cache folder, nothing more. */
 static uint64_t hash(uint64_t h, const void *data, size_t n) {
@@ -111,8 +110,7 @@ static fc_err make_parents(const char *path) {
   return err;
 }
 
-/* ---- training
- * ------------------------------------------------------------------------------------------ */
+/* ---- training -------------------------------------------------------------------------------- */
 
 /* A task of its own: learnt vocabulary, language-model head, every weight trained. The data set and
  * split are borrowed. */
@@ -183,8 +181,7 @@ static fc_err train(fc_parallel *p, const fc_split *split, int batch, int64_t st
   return FC_ERR_OK;
 }
 
-/* ---- publishing
- * ------------------------------------------------------------------------------------------ */
+/* ---- publishing ------------------------------------------------------------------------------ */
 
 /* A folder of files; nothing if there is none of that name. */
 static void remove_folder(const char *folder) {

@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* ---- rounds
- * ------------------------------------------------------------------------------------------ */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 /* One line a column: the C field it comes from stands in the rows below, in the same order. */
 static const fc_column round_columns[] = {
@@ -124,8 +123,7 @@ double fc_record_total(const fc_federation *fed, const char *column) {
   return sum;
 }
 
-/* ---- the file
- * ------------------------------------------------------------------------------------------ */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static fc_err profile_rows(fc_federation *fed, fc_table *t) {
   int64_t first = 0, count = 0;

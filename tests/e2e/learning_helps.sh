@@ -3,7 +3,7 @@
 # and comes near pooled data; nothing is trained on the test part.
 . tests/e2e/common.sh
 
-settings=(--quiet --set federation.rounds=15 --set pretrain.steps=800)
+settings=(--quiet --set federation.rounds=40 --set pretrain.steps=300 --set federation.eval_every=20 --set federation.eval_devices=10)
 for method in fedlora local centralised; do
   OMP_NUM_THREADS=1 fedcell_on 2 run jobs/experiments/quickstart.yaml "${settings[@]}" \
     --set federation.method=$method --output "$TEST_TMP/$method.h5"

@@ -86,8 +86,7 @@ static void samples_are_many_different_ones(void **state) {
   }
 }
 
-/* ---- how far word counts go: naive Bayes with add-one smoothing
- * --------------------------------*/
+/* ---- how far word counts go: naive Bayes with add-one smoothing ------------------------------ */
 
 enum { BUCKETS = 1 << 14, CLASSES = 10 };
 
@@ -147,8 +146,7 @@ static void word_counts_do_not_suffice(void **state) {
   }
 }
 
-/* ---- the other two
- * -----------------------------------------------------------------------------*/
+/* ---- the other two --------------------------------------------------------------------------- */
 
 /* Every <<a op b=c>> must be right, follow on from the line before, and end in the answer. */
 static void check_answer(fc_text text) {
