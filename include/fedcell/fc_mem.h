@@ -31,8 +31,8 @@ size_t fc_mem_peak_bytes(void);
 /* 0 removes the limit. Further allocations beyond it fail with NOMEM. */
 void fc_mem_set_limit_bytes(size_t bytes);
 
-/* Lets the n-th allocation from now (from 1) fail with NOMEM and all others pass; 0: none. For tests
- * of what happens after a failure. */
+/* Lets the n-th allocation from now (from 1) fail with NOMEM and all others pass; 0: none. For
+ * tests of what happens after a failure. */
 void fc_mem_fail_at(size_t n);
 
 typedef struct fc_slab fc_slab;

@@ -172,6 +172,7 @@ static fc_err read_places(const fc_model *model, const char *folder, uint64_t se
                           const place *places, float *scratch, float *weights) {
   size_t n = 0;
   const fc_tensor *tensors = fc_model_tensors(model, &n);
+  size_t fresh = 0;
   for (size_t i = 0; i < n; i++) {
     const fc_tensor *t = &tensors[i];
     if (places[i].found) {
@@ -180,9 +181,11 @@ static fc_err read_places(const fc_model *model, const char *folder, uint64_t se
     }
     FC_CHECK(t->is_head, SHAPE, "%s: tensor %s (%lld x %lld) is missing", folder, t->name,
              (long long)t->rows, (long long)t->cols);
-    fc_log(FC_LOG_INFO, "%s has no %s: initialised from seed %llu", folder, t->name,
-           (unsigned long long)seed);
+    fresh++;
   }
+  if (fresh > 0)
+    fc_log(FC_LOG_INFO, "%s has no classification head: it starts at random (seed %llu)", folder,
+           (unsigned long long)seed);
   return FC_ERR_OK;
 }
 
