@@ -34,4 +34,8 @@ void fc_peft_marks_destroy(fc_peft_marks *marks);
  * *n characters. */
 const char *fc_peft_target(const fc_peft_marks *marks, size_t tensor, size_t *n);
 
+/* Whether the model's output weights are the token table itself: then PEFT's lm_head, which is its
+ * own copy of them, has to hold the same. */
+bool fc_peft_output_is_tied(const fc_model *model);
+
 #endif

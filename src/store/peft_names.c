@@ -76,3 +76,8 @@ const char *fc_peft_target(const fc_peft_marks *m, size_t tensor, size_t *n) {
   }
   return name + at;
 }
+
+bool fc_peft_output_is_tied(const fc_model *model) {
+  return fc_arch_is_causal(fc_model_get_shape(model)->arch) &&
+         !fc_model_find_tensor(model, "lm_head.weight");
+}

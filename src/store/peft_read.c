@@ -204,7 +204,7 @@ static fc_err check_missing(const reader *r) {
 }
 
 static fc_err read_tensors(reader *r, const fc_safetensors *file) {
-  static const char tied[] = FC_PEFT_PREFIX "lm_head.weight";
+  const char *tied = fc_peft_output_is_tied(r->marks.model) ? FC_PEFT_PREFIX "lm_head.weight" : "";
   for (size_t i = 0; i < fc_safetensors_count(file); i++) {
     const fc_safetensor *found = fc_safetensors_get(file, i);
     if (strcmp(found->name, tied) != 0) FC_TRY(read_one(r, found));

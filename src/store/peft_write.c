@@ -127,6 +127,12 @@ static void add_adapters(writer *w) {
   }
 }
 
+/* The output's weights are the token table again: whoever trains one trains both. */
+static bool saves_output(const writer *w) {
+  return w->kind == FC_LOSS_CAUSAL_LM && w->marks.whole[0] >= 0 &&
+         fc_peft_output_is_tied(w->marks.model);
+}
+
 static void add_wholes(writer *w) {
   size_t n = 0;
   const fc_peft_marks *m = &w->marks;
@@ -141,7 +147,7 @@ static void add_wholes(writer *w) {
     fc_weights_fill_source(t, values, &scratch, &source);
     add_source(w, t->name, &source);
     /* transformers ties the output to the base's table, not to PEFT's copy of it */
-    if (i == 0 && w->kind == FC_LOSS_CAUSAL_LM) add_source(w, "lm_head.weight", &source);
+    if (i == 0 && saves_output(w)) add_source(w, "lm_head.weight", &source);
   }
 }
 
@@ -222,9 +228,7 @@ static fc_err write_all(writer *w, const char *base, const char *folder) {
   FC_CHECK(w->targets && w->modules, NOMEM, "adapter_config.json: out of memory");
   FC_CHECK(strlen(folder) + 64 < FC_PEFT_PATH, USAGE, "%s: the path is too long", folder);
   FC_TRY(list_modules(w));
-  /* the output's weights are the token table again: whoever trains one trains both */
-  if (w->kind == FC_LOSS_CAUSAL_LM && w->marks.whole[0] >= 0)
-    FC_TRY(add_name(w->modules, "lm_head", strlen("lm_head")));
+  if (saves_output(w)) FC_TRY(add_name(w->modules, "lm_head", strlen("lm_head")));
   FC_TRY(write_tensors(w, folder));
   return write_config(w, base, folder); /* last: makes the folder whole */
 }
