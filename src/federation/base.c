@@ -5,6 +5,7 @@
 #include "federation.h"
 #include "fedcell/fc_log.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -201,8 +202,35 @@ static fc_err local_setup(const fc_config *cfg, fc_task_setup *task, const char 
   return create_trainable(cfg, task);
 }
 
+/* *folder <- parent/models/name if it can be read, else NULL. */
+static fc_err try_models(const char *parent, const char *name, char **folder) {
+  FC_TRY(fc_join(folder, "%s/models/%s", parent, name));
+  if (access(*folder, R_OK | X_OK) == 0) return FC_ERR_OK;
+  fc_free(*folder);
+  *folder = NULL;
+  return FC_ERR_OK;
+}
+
+/* A name that is no folder here: one of the models that FEDCELL_DATA or the cache holds. */
+static fc_err find_model(const fc_config *cfg, const char *name, char **folder) {
+  const char *data = getenv("FEDCELL_DATA");
+  char *cache = NULL;
+  if (data && *data) FC_TRY(try_models(data, name, folder));
+  if (*folder) return FC_ERR_OK;
+  if (fc_base_cache(cfg, &cache) != FC_ERR_OK) return FC_ERR_OK; /* no home: not there */
+  fc_err err = try_models(cache, name, folder);
+  fc_free(cache);
+  return err;
+}
+
 static fc_err given_folder(const fc_config *cfg, char **folder) {
   const char *path = fc_config_string(cfg, "model.base");
+  if (path[0] != '/' && access(path, F_OK) != 0) {
+    int reason = errno;
+    FC_TRY(find_model(cfg, path, folder));
+    if (*folder) return FC_ERR_OK;
+    errno = reason;
+  }
   FC_CHECK(access(path, R_OK | X_OK) == 0, IO,
            "model.base = %s is neither embedded nor random nor a folder that can be read: %s", path,
            strerror(errno));

@@ -64,6 +64,8 @@ void fc_task_destroy(fc_task_setup *task);
 /* Local. Mean tokens of the devices' training samples (1 if there are none), and their number:
  * FLOP are counted at this length. */
 double fc_task_mean_length(const fc_task_setup *task, uint32_t devices, int64_t *samples);
+/* Local. Folder of all that is cached; caller frees. */
+fc_err fc_base_cache(const fc_config *cfg, char **out);
 /* Local. Name of the cache folder of the embedded base for this configuration; caller frees. */
 fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
                       char **folder);

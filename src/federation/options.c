@@ -39,7 +39,8 @@ static const fc_option model_options[] = {
     {"model.base", FC_OPT_STRING, "", "embedded", FC_OPTION_ANY, NULL,
      "Base weights: `embedded` (a small base that `fedcell pretrain` makes on the public split and "
      "caches), `random`, or the path of a folder with config.json, model.safetensors and tokeniser "
-     "files."},
+     "files. A relative path that does not exist here is looked for under models/ in FEDCELL_DATA "
+     "and in the cache (model.cache)."},
     {"model.tokenizer", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
      "Folder or file of the tokeniser; empty: the model folder's, the embedded base's own, or "
      "plain "
