@@ -13,7 +13,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # A `path` in one of the project's folders; placeholders (<room>, *, ...) are not paths.
-PATH = re.compile(r"`((?:\./)?(?:src|include|jobs|tests|analysis|cmake|\.ci)/[\w./-]+)`")
+PATH = re.compile(r"`((?:\./)?(?:src|include|jobs|tests|analysis|\.ci)/[\w./-]+)`")
 # [KEY (8)], [KEY, Theorem 2], [KEY Alg. 1] in a comment; array indices have no such tail.
 CITATION = re.compile(r"\[([A-Z][A-Za-z0-9+&-]+)(?:,? (?:\(|eq|Eq|Sec|sec|Alg|Table|Theorem|Lemma|Fig|p\.))")
 
