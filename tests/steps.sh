@@ -43,6 +43,11 @@ report() {
   if (($2 == 0)); then tell passed "$1"; else tell failed "$1" "see $logs/$1.log"; fi
 }
 
+# Waits until fewer jobs run in the background than there are cores.
+wait_for_core() {
+  while (($(jobs -rp | wc -l) >= $(cores))); do wait -n || true; done
+}
+
 # ---- checks of the text -------------------------------------------------------------------------
 
 step_format() {
@@ -120,7 +125,7 @@ step_sanitized() {
   inner=$(inner_filter sanitized)
   [[ $(ctest --test-dir "$release_build" -N -R "${inner:-.}") != *'Total Tests: 0'* ]] || return 0
   configure "$asan_build" -DCMAKE_BUILD_TYPE=Debug -DFEDCELL_SANITIZE=address,undefined
-  build "$asan_build" all
+  build "$asan_build" all || tell failed sanitized/build "see $logs/sanitized.log"
   LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
     UBSAN_OPTIONS=print_stacktrace=1 run_ctest sanitized "$asan_build" -E '[.]n[3-9]$'
 }
@@ -129,57 +134,67 @@ step_sanitized() {
 
 fuzz_seconds=10
 
+fuzz_one() { # PROGRAM READER
+  local program=$1 reader=$2
+  local folders=("$fuzz_build/corpus/$reader") # what is found is kept and used by the next run
+  mkdir -p "${folders[0]}"
+  if [[ -d tests/fuzz/corpus/$reader ]]; then folders+=("tests/fuzz/corpus/$reader"); fi
+  if LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
+    "$program" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 \
+    -print_final_stats=1 -artifact_prefix="$logs/fuzz-$reader-" "${folders[@]}" \
+    >"$logs/fuzz-$reader.log" 2>&1; then
+    tell passed "fuzz/$reader"
+  else
+    tell failed "fuzz/$reader" "see $logs/fuzz-$reader.log; the input is kept beside it"
+  fi
+}
+
 # Each reader is fed mutations of its seeds for a few seconds under the sanitizers.
 step_fuzz() {
-  local source wanted=no
+  local source wanted=no program reader
   for source in tests/fuzz/fuzz_*.c; do
     if [[ -f $source ]] && selected fuzz "$(basename "$source" .c)"; then wanted=yes; fi
   done
   [[ $wanted == yes ]] || return 0
   CC=clang configure "$fuzz_build" -DCMAKE_BUILD_TYPE=Release -DFEDCELL_FUZZ=ON -DFEDCELL_TESTS=OFF
   build "$fuzz_build" fuzzers
-  local program reader found
   for program in "$fuzz_build"/tests/fuzz_*; do
     [[ -f $program && -x $program ]] || continue
     reader=${program##*/fuzz_}
-    selected fuzz "$reader" || continue
-    found=$fuzz_build/corpus/$reader # what is found on the way is kept and used by the next run
-    mkdir -p "$found"
-    local folders=("$found")
-    if [[ -d tests/fuzz/corpus/$reader ]]; then folders+=("tests/fuzz/corpus/$reader"); fi
-    if LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
-      "$program" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
-      -print_final_stats=1 -artifact_prefix="$logs/fuzz-$reader-" "${folders[@]}"; then
-      tell passed "fuzz/$reader"
-    else
-      tell failed "fuzz/$reader" "the input is kept as $logs/fuzz-$reader-*"
-    fi
+    selected fuzz "fuzz_$reader" || continue
+    wait_for_core
+    fuzz_one "$program" "$reader" &
   done
+  wait
 }
 
 # ---- valgrind -----------------------------------------------------------------------------------
 
+valgrind_one() { # PROGRAM TEST
+  local program=$1 test=$2 log=$logs/valgrind-$2.log code=0
+  OMP_NUM_THREADS=1 timeout 120 valgrind -q --error-exitcode=99 --leak-check=full \
+    --errors-for-leak-kinds=definite --show-leak-kinds=definite "$program" >"$log" 2>&1 || code=$?
+  case $code in
+    0) tell passed "valgrind/$test" ;;
+    77) tell skipped "valgrind/$test" "$(tail -n 1 "$log")" ;;
+    124) tell skipped "valgrind/$test" "takes over 120 s under valgrind" ;;
+    *) tell failed "valgrind/$test" "see $log" ;;
+  esac
+}
+
 # Use of uninitialised memory, which the sanitizers do not see, in the rooms that read files and
-# hold the program's memory. Their slow programs (whole corpora) would take too long.
+# hold the program's memory.
 step_valgrind() {
-  local program test code
+  local program test
   for program in "$release_build"/tests/{base,config,text,data}_test_*; do
     [[ -f $program && -x $program ]] || continue
     test=${program##*/}
     test=${test/_test_/.}
     selected valgrind "$test" || continue
-    # shellcheck disable=SC2310 # the code is looked at
-    code=0
-    OMP_NUM_THREADS=1 timeout 120 valgrind -q --error-exitcode=99 --leak-check=full \
-      --errors-for-leak-kinds=definite --show-leak-kinds=definite "$program" \
-      >"$logs/valgrind-$test.log" 2>&1 || code=$?
-    case $code in
-      0) tell passed "valgrind/$test" ;;
-      77) tell skipped "valgrind/$test" "$(tail -n 1 "$logs/valgrind-$test.log")" ;;
-      124) tell skipped "valgrind/$test" "takes over 120 s under valgrind" ;;
-      *) tell failed "valgrind/$test" "see $logs/valgrind-$test.log" ;;
-    esac
+    wait_for_core
+    valgrind_one "$program" "$test" &
   done
+  wait
 }
 
 # ---- scripts and Python -------------------------------------------------------------------------
