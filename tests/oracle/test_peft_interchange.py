@@ -1,6 +1,6 @@
 """Adapters go to the PEFT library and come back with the same logits.
 
-Small random GPT-2, BERT and RoBERTa models. An adapter that fedcell writes opens with peft.PeftModel.from_pretrained; one that PEFT writes
+Small random GPT-2, LLaMA, BERT and RoBERTa models. An adapter that fedcell writes opens with peft.PeftModel.from_pretrained; one that PEFT writes
 loads here; the adapter of a federated run is exported with its base and opens as the pair. Logits must agree within 1e-4 of their norm.
 
     FEDCELL_BUILD=build FEDCELL=build/fedcell python tests/oracle/test_peft_interchange.py     exit code 1: a difference; 77: skipped
@@ -34,6 +34,8 @@ WIDTH, LAYERS, HEADS, FFN, VOCAB, POSITIONS, LABELS, RANK, ALPHA = 32, 2, 4, 48,
 CLASSES = {
     ("gpt2", "classify"): "GPT2ForSequenceClassification",
     ("gpt2", "causal_lm"): "GPT2LMHeadModel",
+    ("llama", "classify"): "LlamaForSequenceClassification",
+    ("llama", "causal_lm"): "LlamaForCausalLM",
     ("bert", "classify"): "BertForSequenceClassification",
     ("roberta", "classify"): "RobertaForSequenceClassification",
 }
@@ -45,11 +47,15 @@ def driver():
     return next((str(p) for p in (BUILD / "tests" / "oracle_peft", BUILD / "oracle_peft") if p.is_file()), None)
 
 
-def random_model(family, loss, seed):
+def random_model(family, loss, seed, tied=True):
     generator = torch.Generator().manual_seed(seed)
     if family == "gpt2":
         config = transformers.GPT2Config(vocab_size=VOCAB, n_positions=POSITIONS, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_inner=FFN,
                                          num_labels=LABELS)
+    elif family == "llama":
+        config = transformers.LlamaConfig(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=WIDTH, num_hidden_layers=LAYERS,
+                                          num_attention_heads=HEADS, num_key_value_heads=HEADS // 2, intermediate_size=FFN,
+                                          num_labels=LABELS, tie_word_embeddings=tied)
     else:
         kind = transformers.BertConfig if family == "bert" else transformers.RobertaConfig
         config = kind(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_labels=LABELS,
@@ -57,7 +63,7 @@ def random_model(family, loss, seed):
     model = getattr(transformers, CLASSES[family, loss])(config).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
-            is_norm = any(s in name.lower() for s in ("layernorm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight"))
+            is_norm = any(s in name.lower() for s in ("layernorm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight", "norm.weight"))
             p.copy_(float(is_norm) + 0.2 * torch.randn(p.shape, generator=generator))
     return model
 
@@ -84,8 +90,8 @@ class PeftInterchange(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         torch.manual_seed(3)
 
-    def prepare(self, family, loss, targets, saved):
-        model = random_model(family, loss, 3)
+    def prepare(self, family, loss, targets, saved, tied=True):
+        model = random_model(family, loss, 3, tied)
         model.save_pretrained(self.folder / "model", safe_serialization=True)
         self.batch = sequences(4)
         self.write_job(family, loss, targets, saved)
@@ -106,9 +112,9 @@ class PeftInterchange(unittest.TestCase):
         if not difference <= TOLERANCE:  # NaN fails
             self.fail(f"the logits differ by {difference:.3g} of their norm, allowed is {TOLERANCE:g}")
 
-    def assert_exports(self, family, loss, targets, saved):
+    def assert_exports(self, family, loss, targets, saved, tied=True):
         """What fedcell writes opens in PEFT; it reads it back itself, to the bit."""
-        model = self.prepare(family, loss, targets, saved)
+        model = self.prepare(family, loss, targets, saved, tied)
         plain = logits_of(model, loss, self.batch)
         adapter = self.folder / "adapter"
         adapter.mkdir()
@@ -157,6 +163,18 @@ class PeftInterchange(unittest.TestCase):
     def test_gpt2_classification_exports(self):
         self.assert_exports("gpt2", "classify", ["c_attn", "mlp.c_proj"], ["head"])
 
+    def test_llama_causal_lm_exports(self):
+        self.assert_exports("llama", "causal_lm", ["q_proj", "v_proj", "down_proj"], [])
+
+    def test_llama_untied_with_embeddings_exports(self):
+        self.assert_exports("llama", "causal_lm", ["all-linear"], ["embed_tokens"], tied=False)
+
+    def test_llama_tied_with_embeddings_exports(self):
+        self.assert_exports("llama", "causal_lm", ["gate_proj"], ["embed_tokens", "model.norm"])
+
+    def test_llama_classification_exports(self):
+        self.assert_exports("llama", "classify", ["q_proj"], ["head"])
+
     def test_bert_exports(self):
         self.assert_exports("bert", "classify", ["query", "value"], ["head"])
 
@@ -180,6 +198,9 @@ class PeftInterchange(unittest.TestCase):
 
     def test_gpt2_classification_imports(self):
         self.assert_imports("gpt2", "classify", ["c_attn"], ["score"])
+
+    def test_llama_causal_lm_imports(self):
+        self.assert_imports("llama", "causal_lm", ["q_proj", "up_proj"], ["model.norm"])
 
     def test_bert_imports_with_the_base_pooler(self):
         self.assert_imports("bert", "classify", ["query", "value"], ["classifier"], ours_saved=["head"])

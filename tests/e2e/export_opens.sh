@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# A trained adapter leaves as a PEFT folder, and a run that starts from it begins where the first one
+# ended; its base goes with it. What cannot be exported or taken up is told. (That PEFT itself opens
+# the folder: tests/oracle/test_peft_interchange.py.)
+. tests/e2e/common.sh
+
+run=$TEST_TMP/run.h5
+adapter=$TEST_TMP/new/adapter
+fedcell_on 2 run "$small" --quiet --output "$run"
+fedcell_on 2 export "$run" "$adapter" --base "$TEST_TMP/base" >"$TEST_TMP/told"
+[[ $(<"$TEST_TMP/told") == "adapter in $adapter
+base model in $TEST_TMP/base" ]] || fail "export says: $(<"$TEST_TMP/told")"
+[[ -s $adapter/adapter_config.json && -s $adapter/adapter_model.safetensors ]] || fail "no adapter"
+[[ -s $TEST_TMP/base/config.json && -s $TEST_TMP/base/model.safetensors ]] || fail "no base"
+
+# loss FILE FIRST|LAST
+loss() {
+  "$(fedcell_python)" -c 'import h5py, sys
+print(repr(float(h5py.File(sys.argv[1])["rounds/test_loss"][{"FIRST": 0, "LAST": -1}[sys.argv[2]]])))' "$@"
+}
+fedcell_on 2 run "$small" --quiet --output "$TEST_TMP/on.h5" --set "adapter.init=$adapter"
+[[ $(loss "$TEST_TMP/on.h5" FIRST) == "$(loss "$run" LAST)" ]] || fail "it does not begin where the first run ended"
+[[ $(loss "$run" FIRST) != "$(loss "$run" LAST)" ]] || fail "the first run learnt nothing: the test would see nothing"
+
+# the exported base, found by its name under FEDCELL_DATA/models, is the same model
+mkdir -p "$TEST_TMP/data/models"
+mv "$TEST_TMP/base" "$TEST_TMP/data/models/tiny"
+FEDCELL_DATA=$TEST_TMP/data fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/named.h5" \
+  --set model.base=tiny --set model.pooling=first --set "adapter.init=$adapter"
+[[ $(loss "$TEST_TMP/named.h5" FIRST) == "$(loss "$run" LAST)" ]] || fail "the exported base is another model"
+expect_failure 1 "model.base = tiny is neither embedded nor random nor a folder that can be read" \
+  "$FEDCELL" run "$small" --set model.base=tiny --output "$TEST_TMP/x.h5"
+
+# mean pooling is told of: transformers' heads do not do it
+fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/mean.h5" --set model.pooling=mean
+"$FEDCELL" export "$TEST_TMP/mean.h5" "$TEST_TMP/mean" 2>&1 | grep -q "mean of all tokens" || fail "mean pooling is not told of"
+
+expect_failure 2 "export: needs OUT.h5 FOLDER, got 1" "$FEDCELL" export "$run"
+expect_failure 2 "export: needs OUT.h5 FOLDER, got 3" "$FEDCELL" export "$run" a b
+expect_failure 1 "none.h5" "$FEDCELL" export "$TEST_TMP/none.h5" "$TEST_TMP/x"
+expect_failure 1 "cannot make this folder" fedcell_on 2 export "$run" "$run/inside"
+expect_failure 2 "must be empty for adapter.kind = full" "$FEDCELL" run "$small" \
+  --set "adapter.init=$adapter" --set adapter.kind=full --output "$TEST_TMP/x.h5"
+expect_failure 2 "adapter.init: $adapter/adapter_config.json: r is 4, but adapter.rank is 2 here" fedcell_on 2 run "$small" \
+  --set "adapter.init=$adapter" --set adapter.rank=2 --output "$TEST_TMP/x.h5"
+expect_failure 1 "adapter.init: cannot read $TEST_TMP/none/adapter_config.json: is it an adapter's folder?" \
+  "$FEDCELL" run "$small" --set "adapter.init=$TEST_TMP/none" --output "$TEST_TMP/x.h5"
+fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/local.h5" --set federation.method=local
+expect_failure 2 "it is a checkpoint, or its devices kept models of their own" "$FEDCELL" export "$TEST_TMP/local.h5" "$TEST_TMP/x"
+fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/full.h5" --set adapter.kind=full
+expect_failure 2 "nothing has a low-rank adapter, and PEFT's format needs one" "$FEDCELL" export "$TEST_TMP/full.h5" "$TEST_TMP/x"
+echo "the adapter leaves, comes back and is refused where it does not fit"
