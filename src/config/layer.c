@@ -280,7 +280,7 @@ void fc_layer_document(fc_config *cfg, yaml_document_t *doc, const fc_place *pla
   fault_tags(&w);
   if (root && root->type == YAML_MAPPING_NODE) {
     walk_map(&w, "", root, visit_top, &top);
-  } else if (!fc_yaml_is_null(root)) {
+  } else if (root && !fc_yaml_is_null(root)) {
     w.place.line = fc_yaml_line(root);
     fc_fault_add(cfg, &w.place, NULL, NULL, "must be a map of options, such as seed: 1");
   }
