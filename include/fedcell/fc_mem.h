@@ -26,6 +26,9 @@ void fc_free(void *p);
  * bytes are zero. On failure *pointer stays valid. */
 fc_err fc_realloc(size_t count, size_t size, void *inout_pointer);
 
+/* printf into memory of its own; the caller frees *out with fc_free. */
+fc_err fc_format(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 size_t fc_mem_current_bytes(void);
 size_t fc_mem_peak_bytes(void);
 /* 0 removes the limit. Further allocations beyond it fail with NOMEM. */

@@ -2,9 +2,11 @@
  * freeing it can be counted too; it takes one alignment unit so that the data stays aligned. */
 #include "fedcell/fc_mem.h"
 #include <assert.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +78,18 @@ fc_err fc_realloc(size_t count, size_t size, void *inout_pointer) {
     fc_free(old);
   }
   memcpy(inout_pointer, &fresh, sizeof fresh);
+  return FC_ERR_OK;
+}
+
+fc_err fc_format(char **out, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int length = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  FC_TRY(fc_alloc((size_t)length + 1, 1, out));
+  va_start(args, format);
+  vsnprintf(*out, (size_t)length + 1, format, args);
+  va_end(args);
   return FC_ERR_OK;
 }
 

@@ -2,7 +2,6 @@
 #include "dataset.h"
 #include "fedcell/fc_log.h"
 #include "fedcell/fc_mem.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,27 +15,14 @@ typedef struct {
   char looked[LIST_SIZE]; /* every path that was tried, for the message */
 } search;
 
-static fc_err print_path(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static fc_err print_path(char **out, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  int n = vsnprintf(NULL, 0, format, args);
-  va_end(args);
-  FC_TRY(fc_alloc((size_t)n + 1, 1, out));
-  va_start(args, format);
-  vsnprintf(*out, (size_t)n + 1, format, args);
-  va_end(args);
-  return FC_ERR_OK;
-}
-
 static fc_err find_folders(const fc_data_settings *s, search *f) {
-  if (s->dir[0] != '\0') return print_path(&f->folder[f->n++], "%s", s->dir);
+  if (s->dir[0] != '\0') return fc_format(&f->folder[f->n++], "%s", s->dir);
   const char *root = getenv("FEDCELL_DATA");
   if (root != NULL && root[0] != '\0') {
-    FC_TRY(print_path(&f->folder[f->n++], "%s/%s", root, s->dataset));
-    FC_TRY(print_path(&f->folder[f->n++], "%s", root));
+    FC_TRY(fc_format(&f->folder[f->n++], "%s/%s", root, s->dataset));
+    FC_TRY(fc_format(&f->folder[f->n++], "%s", root));
   }
-  if (s->train_file[0] != '\0') FC_TRY(print_path(&f->folder[f->n++], "."));
+  if (s->train_file[0] != '\0') FC_TRY(fc_format(&f->folder[f->n++], "."));
   return FC_ERR_OK;
 }
 
@@ -47,7 +33,7 @@ static fc_err try_name(search *f, const char *folder, const char *name, char **o
   *out = NULL;
   for (size_t i = 0; i < 2; i++) {
     FC_TRY(
-        print_path(out, "%s%s%s%s", absolute ? "" : folder, absolute ? "" : "/", name, endings[i]));
+        fc_format(out, "%s%s%s%s", absolute ? "" : folder, absolute ? "" : "/", name, endings[i]));
     if (access(*out, F_OK) == 0) return FC_ERR_OK;
     size_t used = strlen(f->looked);
     if (i == 0 && used + strlen(*out) + 3 < sizeof f->looked)
@@ -91,7 +77,7 @@ static fc_err locate(const fc_data_settings *s, const fc_dataset_kind *kind, sea
            "data.dataset %s needs data.train_file", s->dataset);
   FC_TRY(find_folders(s, f));
   bool absolute = s->train_file[0] == '/';
-  if (absolute && f->n == 0) FC_TRY(print_path(&f->folder[f->n++], "."));
+  if (absolute && f->n == 0) FC_TRY(fc_format(&f->folder[f->n++], "."));
   for (size_t i = 0; i < f->n && out->train == NULL; i++) {
     folder = f->folder[i];
     FC_TRY(try_names(f, folder, s->train_file, kind->train, &train_name, &out->train));

@@ -13,36 +13,6 @@ static bool base_is(const fc_config *cfg, const char *source) {
   return strcmp(fc_config_string(cfg, "model.base"), source) == 0;
 }
 
-static bool is_family(const fc_config *cfg, const char *family) {
-  return strcmp(fc_config_string(cfg, "model.family"), family) == 0;
-}
-
-fc_sequence_format fc_task_format(const fc_config *cfg) {
-  const fc_arch *arch = fc_arch_find(fc_config_string(cfg, "model.family"));
-  return (fc_sequence_format){.frame = !fc_arch_is_causal(arch),
-                              .double_sep = is_family(cfg, "roberta"),
-                              .use_types = is_family(cfg, "bert"),
-                              .max_length = (int)fc_config_int(cfg, "data.max_length")};
-}
-
-void fc_base_shape(const fc_config *cfg, int vocab, fc_model_shape *shape) {
-  *shape = (fc_model_shape){
-      .arch = fc_arch_find(fc_config_string(cfg, "model.family")),
-      .layers = (int)fc_config_int(cfg, "model.layers"),
-      .width = (int)fc_config_int(cfg, "model.width"),
-      .heads = (int)fc_config_int(cfg, "model.heads"),
-      .kv_heads = (int)fc_config_int(cfg, "model.kv_heads"), /* 0: as many as heads */
-      .ffn = (int)fc_config_int(cfg, "model.ffn"),
-      .vocab = vocab,
-      /* RoBERTa counts positions from 2 */
-      .positions = (int)fc_config_int(cfg, "data.max_length") + (is_family(cfg, "roberta") ? 2 : 0),
-      .pool = FC_POOL_FIRST,
-  };
-  const char *pooling = fc_config_string(cfg, "model.pooling");
-  if (strcmp(pooling, "mean") == 0 || (base_is(cfg, "embedded") && strcmp(pooling, "auto") == 0))
-    shape->pool = FC_POOL_MEAN;
-}
-
 /* ---- data ------------------------------------------------------------------------------------ */
 
 static fc_err open_data(const fc_config *cfg, fc_task_setup *task) {
@@ -79,27 +49,6 @@ static fc_err pick_loss(const fc_config *cfg, fc_task_setup *task) {
 }
 
 /* ---- tokeniser and shape by source ----------------------------------------------------------- */
-
-/* Learns the embedded base's vocabulary from the public split. */
-fc_err fc_base_tokenizer(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
-                         fc_tokenizer **out) {
-  size_t n = 0;
-  const uint32_t *samples = fc_split_public(split, &n);
-  FC_CHECK(n > 0, USAGE,
-           "model.base = embedded is made from the public split, which is empty: raise "
-           "data.public_fraction (now %g)",
-           fc_config_real(cfg, "data.public_fraction"));
-  fc_text *texts = NULL;
-  FC_TRY(fc_alloc(2 * n, sizeof *texts, &texts));
-  for (size_t i = 0; i < n; i++) {
-    fc_sample s = fc_dataset_sample(ds, samples[i]);
-    texts[2 * i] = s.a;
-    texts[2 * i + 1] = s.b;
-  }
-  fc_err err = fc_tokenizer_learn_bpe(texts, 2 * n, (int)fc_config_int(cfg, "model.vocab"), out);
-  fc_free(texts);
-  return err;
-}
 
 static fc_err load_tokenizer(const fc_config *cfg, const char *folder, fc_tokenizer **out) {
   const char *given = fc_config_string(cfg, "model.tokenizer");
@@ -191,7 +140,7 @@ static fc_err local_setup(const fc_config *cfg, fc_task_setup *task, const char 
   fc_model_shape shape;
   fc_sequence_format format = fc_task_format(cfg);
   FC_TRY(tokenizer_and_shape(cfg, task, folder, &shape));
-  int room = shape.positions - (is_family(cfg, "roberta") ? 2 : 0);
+  int room = shape.positions - fc_task_first_position(cfg);
   if (format.max_length > room) {
     fc_log(FC_LOG_WARNING, "data.max_length %d cut to the model's %d positions", format.max_length,
            room);
@@ -204,7 +153,7 @@ static fc_err local_setup(const fc_config *cfg, fc_task_setup *task, const char 
 
 /* *folder <- parent/models/name if it can be read, else NULL. */
 static fc_err try_models(const char *parent, const char *name, char **folder) {
-  FC_TRY(fc_join(folder, "%s/models/%s", parent, name));
+  FC_TRY(fc_format(folder, "%s/models/%s", parent, name));
   if (access(*folder, R_OK | X_OK) == 0) return FC_ERR_OK;
   fc_free(*folder);
   *folder = NULL;
@@ -234,7 +183,7 @@ static fc_err given_folder(const fc_config *cfg, char **folder) {
   FC_CHECK(access(path, R_OK | X_OK) == 0, IO,
            "model.base = %s is neither embedded nor random nor a folder that can be read: %s", path,
            strerror(errno));
-  return fc_join(folder, "%s", path);
+  return fc_format(folder, "%s", path);
 }
 
 /* The folder of the base, made first if need be; *folder NULL: none (random, or only an estimate).
@@ -282,30 +231,4 @@ fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task) 
 done:
   fc_free(folder);
   return err;
-}
-
-void fc_task_destroy(fc_task_setup *task) {
-  fc_trainable_destroy(&task->trainable);
-  fc_weights_unshare(&task->weights);
-  fc_model_destroy(&task->model);
-  fc_corpus_destroy(&task->corpus);
-  fc_tokenizer_destroy(&task->tokenizer);
-  fc_split_destroy(&task->split);
-  fc_dataset_destroy(&task->dataset);
-}
-
-double fc_task_mean_length(const fc_task_setup *task, uint32_t devices, int64_t *samples) {
-  double tokens = 0;
-  *samples = 0;
-  for (uint32_t d = 0; d < devices; d++) {
-    size_t n = 0;
-    const uint32_t *own = fc_split_device(task->split, d, &n);
-    for (size_t i = 0; i < n; i++) {
-      int length = 0, second = 0;
-      fc_corpus_tokens(task->corpus, own[i], &length, &second);
-      tokens += length;
-    }
-    *samples += (int64_t)n;
-  }
-  return *samples ? tokens / (double)*samples : 1.0;
 }

@@ -7,7 +7,7 @@
 fc_err fc_checkpoint_path(const char *output, char **path) {
   size_t length = strlen(output);
   if (length > 3 && strcmp(output + length - 3, ".h5") == 0) length -= 3;
-  return fc_join(path, "%.*s.ckpt.h5", (int)length, output);
+  return fc_format(path, "%.*s.ckpt.h5", (int)length, output);
 }
 
 void fc_checkpoint_put(fc_federation *fed, int64_t round, fc_store_file *f) {
@@ -61,7 +61,7 @@ static fc_err check_configuration(const fc_federation *fed, const fc_store_reade
 static fc_err read_rows(const fc_store_reader *r, const char *group, int size, int rank,
                         fc_table *t, int64_t *rows) {
   char *path = NULL;
-  FC_TRY(fc_join(&path, "%s/round", group));
+  FC_TRY(fc_format(&path, "%s/round", group));
   fc_err err = fc_store_count(r, path, rows);
   fc_free(path);
   FC_TRY(err);

@@ -78,8 +78,8 @@ fc_err fc_base_tokenizer(const fc_config *cfg, const fc_dataset *ds, const fc_sp
                          fc_tokenizer **out);
 void fc_base_shape(const fc_config *cfg, int vocab, fc_model_shape *shape);
 fc_sequence_format fc_task_format(const fc_config *cfg);
-/* printf into memory that the caller frees with fc_free. */
-fc_err fc_join(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Local. The model's position of a sequence's first token: RoBERTa counts from 2. */
+int fc_task_first_position(const fc_config *cfg);
 
 /* ---- training (train.c, parallel.c) ---------------------------------------------------------- */
 

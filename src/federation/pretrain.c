@@ -7,97 +7,16 @@
 #include <errno.h>
 #include <math.h>
 #include <omp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-fc_err fc_join(char **out, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  int length = vsnprintf(NULL, 0, format, args);
-  va_end(args);
-  FC_TRY(fc_alloc((size_t)length + 1, 1, out));
-  va_start(args, format);
-  vsnprintf(*out, (size_t)length + 1, format, args);
-  va_end(args);
-  return FC_ERR_OK;
-}
-
-/* ---- where the base lies --------------------------------------------------------------------- */
-
-/* FNV-1a, 64 bits [Fowler+Noll+Vo]: names a cache folder, nothing more. */
-static uint64_t hash(uint64_t h, const void *data, size_t n) {
-  const unsigned char *byte = data;
-  for (size_t i = 0; i < n; i++) h = (h ^ byte[i]) * 0x100000001b3ULL;
-  return h;
-}
-
-static uint64_t hash_public(const fc_dataset *ds, const fc_split *split, uint64_t h) {
-  size_t n = 0;
-  const uint32_t *samples = fc_split_public(split, &n);
-  for (size_t i = 0; i < n; i++) {
-    fc_sample s = fc_dataset_sample(ds, samples[i]);
-    h = hash(h, s.a.text, s.a.length);
-    h = hash(h, "\n", 1);
-    h = hash(h, s.b.text, s.b.length);
-    h = hash(h, "\n", 1);
-  }
-  return h;
-}
-
-/* All that the base depends on besides the public texts. Raise the version when pretraining itself
- * changes. */
-static fc_err base_key(const fc_config *cfg, const fc_dataset *ds, char **key) {
-  char kv_heads[32] = ""; /* told only where they differ: bases made before there were any stand */
-#define INT(name) (long long)fc_config_int(cfg, name)
-  if (fc_config_int(cfg, "model.kv_heads") > 0)
-    snprintf(kv_heads, sizeof kv_heads, " kv_heads %lld", INT("model.kv_heads"));
-  return fc_join(
-      key,
-      "version 2 task %d %s layers %lld width %lld heads %lld ffn %lld vocab %lld length %lld "
-      "%s steps %lld batch %lld/%lld lr %.17g decay %.17g seed %lld%s",
-      (int)fc_dataset_task(ds), fc_config_string(cfg, "model.family"), INT("model.layers"),
-      INT("model.width"), INT("model.heads"), INT("model.ffn"), INT("model.vocab"),
-      INT("data.max_length"), fc_config_string(cfg, "pretrain.objective"), INT("pretrain.steps"),
-      INT("pretrain.batch"), INT("pretrain.micro_batch"),
-      fc_config_real(cfg, "pretrain.learning_rate"), fc_config_real(cfg, "pretrain.weight_decay"),
-      INT("pretrain.seed"), kv_heads);
-#undef INT
-}
-
-fc_err fc_base_cache(const fc_config *cfg, char **out) {
-  const char *given = fc_config_string(cfg, "model.cache");
-  const char *own = getenv("FEDCELL_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
-             *home = getenv("HOME");
-  if (*given) return fc_join(out, "%s", given);
-  if (own && *own) return fc_join(out, "%s", own);
-  if (xdg && *xdg) return fc_join(out, "%s/fedcell", xdg);
-  FC_CHECK(home && *home, IO,
-           "no place for the embedded base: set model.cache, FEDCELL_CACHE or HOME");
-  return fc_join(out, "%s/.cache/fedcell", home);
-}
-
-fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
-                      char **folder) {
-  char *key = NULL, *cache = NULL;
-  fc_err err = base_key(cfg, ds, &key);
-  if (err == FC_ERR_OK) err = fc_base_cache(cfg, &cache);
-  if (err == FC_ERR_OK) {
-    uint64_t h = hash_public(ds, split, hash(0xcbf29ce484222325ULL, key, strlen(key)));
-    err = fc_join(folder, "%s/base-%016llx", cache, (unsigned long long)h);
-  }
-  fc_free(key);
-  fc_free(cache);
-  return err;
-}
-
 /* mkdir -p of the folder that holds `path`. */
 static fc_err make_parents(const char *path) {
   char *copy = NULL;
-  FC_TRY(fc_join(&copy, "%s", path));
+  FC_TRY(fc_format(&copy, "%s", path));
   fc_err err = FC_ERR_OK;
   for (char *slash = strchr(copy + 1, '/'); slash && err == FC_ERR_OK;
        slash = strchr(slash + 1, '/')) {
@@ -219,7 +138,7 @@ static fc_err write_base(const fc_task_setup *task, const float *theta, const ch
 static fc_err publish(const fc_task_setup *task, const float *theta, const char *folder,
                       bool replace) {
   char *aside = NULL;
-  FC_TRY(fc_join(&aside, "%s.tmp.XXXXXX", folder));
+  FC_TRY(fc_format(&aside, "%s.tmp.XXXXXX", folder));
   fc_err err = make_aside(aside);
   if (err == FC_ERR_OK) err = write_base(task, theta, aside);
   if (err == FC_ERR_OK && replace) remove_folder(folder);
