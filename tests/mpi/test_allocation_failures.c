@@ -1,9 +1,10 @@
 /* test_allocation_failures.c - memory that runs out on one rank, at every single allocation of a
  * run: all ranks end with that failure and its message, nobody waits for ever, nothing leaks.
- * RANKS: 2 */
+ * RANKS: 1 2 */
 #include "mpi_test.h"
 
 #include "../unit/federation/federation_fixture.h"
+#include <sys/stat.h>
 
 #define TINY                                                                                       \
   "federation.rounds=2", "checkpoint.every_rounds=1", "data.samples=40", "data.test_samples=8"
@@ -31,6 +32,12 @@ static fc_err pretraining(fc_config *cfg) {
   fc_err err = fc_federation_pretrain(comm, cfg, true, &folder);
   fc_free(folder);
   return err;
+}
+
+static fc_err exporting(fc_config *cfg) {
+  bool mean = false;
+  return fc_federation_export(comm, cfg, scratch_path("out.h5"), scratch_path("adapter"),
+                              scratch_path("base"), &mean);
 }
 
 static void remove_output(void) {
@@ -68,7 +75,7 @@ static void fail_everywhere(fc_err (*work)(fc_config *cfg), const char *const *s
     if (work == whole_run) assert_int_not_equal(access(scratch_path("out.h5"), F_OK), 0);
     n += stride;
   }
-  assert_true(n > first + 50); /* else the failure never came */
+  assert_true(n > first + 20); /* else the failure never came */
   remove_output();
 }
 
@@ -107,10 +114,23 @@ static void in_pretraining(void **state) {
                   1, 3);
 }
 
+static void in_an_export(void **state) {
+  (void)state;
+  fc_config *cfg = small_config(SETS(TINY));
+  assert_ok(whole_run(cfg));
+  fc_config_destroy(&cfg);
+  if (comm->rank == 0) {
+    assert_int_equal(mkdir(scratch_path("adapter"), 0777), 0);
+    assert_int_equal(mkdir(scratch_path("base"), 0777), 0);
+  }
+  fail_everywhere(exporting, SETS(TINY), 1, 1);
+}
+
 static int run(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(in_fedlora), cmocka_unit_test(in_local), cmocka_unit_test(in_centralised),
-      cmocka_unit_test(in_a_resumed_run), cmocka_unit_test(in_pretraining)};
+      cmocka_unit_test(in_fedlora),     cmocka_unit_test(in_local),
+      cmocka_unit_test(in_centralised), cmocka_unit_test(in_a_resumed_run),
+      cmocka_unit_test(in_pretraining), cmocka_unit_test(in_an_export)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

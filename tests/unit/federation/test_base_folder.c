@@ -28,6 +28,7 @@ static const char *const changing[] = {
     "model.width=32",
     "model.heads=4",
     "model.ffn=25",
+    "model.kv_heads=1",
     "model.vocab=500",
     "data.max_length=23",
     "data.seed=2",

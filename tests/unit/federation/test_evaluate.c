@@ -41,6 +41,8 @@ static void language_modelling(void **state) {
   (void)state;
   expect_plain(SETS("model.family=gpt2", "data.dataset=generated-problems", "data.split=iid",
                     "adapter.targets=[c_attn]"));
+  expect_plain(SETS("model.family=llama", "model.kv_heads=1", "data.dataset=generated-problems",
+                    "data.split=iid", "adapter.targets=[q_proj, v_proj]"));
 }
 
 static void dropout_is_off(void **state) {

@@ -34,6 +34,10 @@ static void faults_of_several_options(void **state) {
   expect_fault(SETS("population.devices=4"),
                "small.yaml:8: federation.participants = 5: must be at most population.devices = 4");
   expect_fault(SETS("model.heads=3"), "--set model.heads=3: must divide model.width = 16");
+  expect_fault(SETS("model.family=llama", "model.heads=4", "model.kv_heads=3"),
+               "--set model.kv_heads=3: must divide model.heads = 4");
+  expect_fault(SETS("adapter.kind=full", "adapter.init=/x"),
+               "--set adapter.init=/x: must be empty for adapter.kind = full");
   expect_fault(SETS("model.base=embedded", "pretrain.objective=causal_lm"),
                "--set pretrain.objective=causal_lm: must be masked_lm or auto for model.family = "
                "bert");
