@@ -362,6 +362,31 @@ static void untied_output(void **state) {
   close_setup(&s);
 }
 
+/* Starved at every allocation in turn, both say so, and an older folder stays whole. */
+static void starved(void **state) {
+  (void)state;
+  setup s = open_setup("gpt2", "c_attn", "h.0.mlp", 2);
+  fc_err err = FC_ERR_NOMEM;
+  assert_ok(write_setup(&s, FC_LOSS_CLASSIFY, "starved"));
+  for (size_t n = 1; err != FC_ERR_OK; n++) {
+    assert_in_range(n, 1, 100);
+    fc_mem_fail_at(n);
+    err = write_setup(&s, FC_LOSS_CLASSIFY, "starved");
+    fc_mem_fail_at(0);
+    if (err != FC_ERR_OK) assert_int_equal(err, FC_ERR_NOMEM);
+    assert_ok(read_setup(&s, "starved"));
+  }
+  err = FC_ERR_NOMEM;
+  for (size_t n = 1; err != FC_ERR_OK; n++) {
+    assert_in_range(n, 1, 100);
+    fc_mem_fail_at(n);
+    err = fc_peft_read(s.model, s.trainable, scratch_path("starved"), s.theta);
+    fc_mem_fail_at(0);
+    if (err != FC_ERR_OK) assert_int_equal(err, FC_ERR_NOMEM);
+  }
+  close_setup(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(comes_back),
@@ -374,6 +399,7 @@ int main(void) {
       cmocka_unit_test(saved_module_missing),
       cmocka_unit_test(untrained_module_keeps_the_base),
       cmocka_unit_test(untied_output),
+      cmocka_unit_test(starved),
   };
   return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
