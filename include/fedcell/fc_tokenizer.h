@@ -7,12 +7,14 @@
  *
  * Kinds (src/text, one descriptor each): `byte` (ids 0-255 are bytes, then specials), `bpe`
  * (GPT-2/RoBERTa byte-level BPE: vocab.json + merges.txt or encoder.json + vocab.bpe), `wordpiece`
- * (vocab.txt, BERT uncased: NFD, accents stripped, lower case). LLaMA's come as further files.
- * A loaded tokeniser is read-only and may be shared by threads. All Local. */
+ * (vocab.txt, BERT uncased: NFD, accents stripped, lower case), `llama2c` (llama2.c's
+ * tokenizer.bin: SentencePiece BPE by scores). LLaMA 3's comes as a further file. A loaded
+ * tokeniser is read-only and may be shared by threads. All Local. */
 #ifndef FC_TOKENIZER_H
 #define FC_TOKENIZER_H
 
 #include "fedcell/fc_err.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +54,8 @@ typedef struct {
   int32_t cls, sep, pad, mask, unk, bos, eos;
 } fc_special_tokens;
 fc_special_tokens fc_tokenizer_specials(const fc_tokenizer *tok);
+/* Whether a prompt begins with bos: the kind's models have seen it before every text. */
+bool fc_tokenizer_begins_with_bos(const fc_tokenizer *tok);
 
 /* Appends the ids of UTF-8 text; invalid UTF-8 is treated as Hugging Face's libraries treat the
  * replacement character. No special tokens are added or parsed. */
@@ -59,7 +63,8 @@ fc_err fc_tokenizer_encode(const fc_tokenizer *tok, const char *text, size_t len
                            fc_tokens *out);
 /* Text of ids, zero-terminated, special tokens skipped; caller frees with fc_free. USAGE for an id
  * outside the vocabulary. byte and bpe give exactly the tokens' bytes (ids cut within a character
- * leave invalid UTF-8); wordpiece puts a space between words and joins "##" pieces, without Hugging
+ * leave invalid UTF-8); llama2c likewise, without the space that it puts before
+ * a text; wordpiece puts a space between words and joins "##" pieces, without Hugging
  * Face's English clean-up of spaces before punctuation. */
 fc_err fc_tokenizer_decode(const fc_tokenizer *tok, const int32_t *ids, size_t n, char **out);
 

@@ -4,7 +4,8 @@
  *   fc_model_create(&shape, &model);
  *   fc_weights_share(comm, model, NULL, fill, arg, &shared);   // once per node, read-only
  *
- * A model folder is Hugging Face's: config.json, model.safetensors, tokeniser files. */
+ * A model folder is Hugging Face's: config.json, model.safetensors, tokeniser files. In its place
+ * read_shape and read take a model file of llama2.c. */
 #ifndef FC_WEIGHTS_H
 #define FC_WEIGHTS_H
 

@@ -6,6 +6,7 @@
 #include "fedcell/fc_log.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_safetensors.h"
+#include "llama2c.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -226,6 +227,10 @@ static fc_err read_file(const fc_model *model, const char *folder, uint64_t seed
 
 fc_err fc_weights_read(const fc_model *model, const char *folder, uint64_t seed, float *weights) {
   fc_safetensors *file = NULL;
+  if (fc_weights_is_file(folder)) {
+    fc_model_init_weights(model, seed, true, weights);
+    return fc_llama2c_read(model, folder, weights);
+  }
   FC_TRY(fc_safetensors_open(folder, &file));
   fc_model_init_weights(model, seed, true, weights); /* heads that the file has overwrite this */
   fc_err err = read_file(model, folder, seed, file, weights);

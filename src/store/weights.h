@@ -5,6 +5,8 @@
 #include "fedcell/fc_safetensors.h"
 #include "fedcell/fc_weights.h"
 
+/* Local. A model that is one file: llama2.c's. */
+bool fc_weights_is_file(const char *path);
 /* Local. Writes config.json. */
 fc_err fc_weights_write_shape(const fc_model_shape *shape, const char *folder);
 /* Local. A text file that appears whole or not at all. */

@@ -3,6 +3,7 @@
  * One table a family says which key holds what, and which keys change the computation in a way
  * that only one value of is implemented here; reading and writing both follow it. */
 #include "weights.h"
+#include "llama2c.h"
 #include "publish.h"
 #include <jansson.h>
 #include <limits.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* A size in the shape and its key. */
 typedef struct {
@@ -269,10 +271,16 @@ static fc_err read_config(const char *path, const json_t *config, int labels,
   return err == FC_ERR_OK ? err : fc_fail(err, "%s: %s", path, fc_err_message());
 }
 
+bool fc_weights_is_file(const char *path) {
+  struct stat s;
+  return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
 fc_err fc_weights_read_shape(const char *folder, int labels, fc_model_shape *shape) {
   char path[4096];
   json_error_t problem;
   *shape = (fc_model_shape){0};
+  if (fc_weights_is_file(folder)) return fc_llama2c_read_shape(folder, labels, shape);
   snprintf(path, sizeof path, "%s/config.json", folder);
   json_t *config = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
   if (!config && json_error_code(&problem) == json_error_cannot_open_file)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const fc_tokenizer_kind_ops *const kinds[] = {&fc_byte_kind, &fc_bpe_kind,
-                                                     &fc_wordpiece_kind, NULL};
+                                                     &fc_wordpiece_kind, &fc_llama2c_kind, NULL};
 
 fc_err fc_tokens_push(fc_tokens *t, int32_t id) {
   FC_TRY(fc_grow(t->n + 1, sizeof *t->id, &t->capacity, &t->id));
@@ -152,6 +152,10 @@ const char *fc_tokenizer_kind(const fc_tokenizer *tok) {
 
 fc_special_tokens fc_tokenizer_specials(const fc_tokenizer *tok) {
   return tok->specials;
+}
+
+bool fc_tokenizer_begins_with_bos(const fc_tokenizer *tok) {
+  return tok->ops->begins_with_bos;
 }
 
 fc_err fc_tokenizer_encode(const fc_tokenizer *tok, const char *text, size_t length,

@@ -23,9 +23,10 @@ typedef struct {
   fc_err (*decode)(const fc_tokenizer *tok, const int32_t *ids, size_t n, fc_buffer *out);
   void (*destroy_model)(void *model); /* accepts NULL */
   bool needs_file;
+  bool begins_with_bos; /* its models have seen bos before every text */
 } fc_tokenizer_kind_ops;
 
-extern const fc_tokenizer_kind_ops fc_byte_kind, fc_bpe_kind, fc_wordpiece_kind;
+extern const fc_tokenizer_kind_ops fc_byte_kind, fc_bpe_kind, fc_wordpiece_kind, fc_llama2c_kind;
 
 struct fc_tokenizer {
   const fc_tokenizer_kind_ops *ops;
