@@ -37,7 +37,8 @@
   X(MOBILITY, 15)                                                                                  \
   X(COMPRESSION, 16) /* stochastic quantisation of uploads */                                      \
   X(PRIVACY, 17)     /* differential-privacy noise */                                              \
-  X(ATTACK, 18)      /* which devices attack, and how */
+  X(ATTACK, 18)      /* which devices attack, and how */                                           \
+  X(GENERATION, 19)  /* the tokens of generated text */
 
 typedef enum {
 #define FC_RNG_ENUM(id, number) FC_RNG_##id = (number),

@@ -21,6 +21,8 @@ typedef struct {
   size_t sets;
   bool resume, overwrite, again, json, quiet, help;
   int ranks, threads; /* check: 0: as now */
+  const char *model, *tokenizer, *prompt, *temperature, *top_p, *seed; /* generate */
+  int steps;                                                           /* generate: 0: default */
   int argc;           /* the command and its words as they were given */
   char **argv;
 } fc_arguments;
@@ -40,6 +42,7 @@ fc_err fc_command_options(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_pretrain(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_info(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_generate(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_export(const fc_comm *comm, const fc_arguments *a);
 

@@ -32,6 +32,13 @@ static const option options[] = {
     {"format", TEXT, AT(format), "FORMAT", "text (default), md, yaml or json"},
     {"ranks", COUNT, AT(ranks), "N", "told for so many ranks on a node (default: as now)"},
     {"threads", COUNT, AT(threads), "N", "told for so many threads a rank (default: as now)"},
+    {"model", TEXT, AT(model), "PATH", "model folder, or a model file of llama2.c"},
+    {"tokenizer", TEXT, AT(tokenizer), "PATH", "its tokeniser (default: in the model folder)"},
+    {"prompt", TEXT, AT(prompt), "TEXT", "what to continue (default: the beginning of a text)"},
+    {"steps", COUNT, AT(steps), "N", "new tokens, at most (default: 100)"},
+    {"temperature", TEXT, AT(temperature), "T", "0 (default): always the likeliest token"},
+    {"top-p", TEXT, AT(top_p), "P", "draw among the likeliest with this share (default: 1, all)"},
+    {"seed", TEXT, AT(seed), "S", "seed of the draws (default: 1)"},
     {"help", FLAG, AT(help), NULL, "this text"},
 };
 enum { OPTIONS = sizeof options / sizeof options[0] };

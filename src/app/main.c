@@ -21,6 +21,8 @@ static const fc_command commands[] = {
     {"pretrain", "FILE.yaml", "set size again",
      "Makes the small base model that the file asks for, unless the cache has it",
      fc_command_pretrain},
+    {"generate", NULL, "model tokenizer prompt steps temperature top-p seed",
+     "Continues a text with a decoder, token by token", fc_command_generate},
     {"info", "OUT.h5", "json", "What a result file holds, and its final figures", fc_command_info},
     {"rerun", "OUT.h5", "quiet",
      "Runs again from the configuration inside a result file and compares", fc_command_rerun},

@@ -163,6 +163,14 @@ fc_err fc_model_grad(fc_work *w, const float *theta, const fc_batch *batch, fc_l
   return FC_ERR_OK;
 }
 
+fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batch, float *logits) {
+  FC_TRY(begin(w, theta, batch, FC_LOSS_CAUSAL_LM, false));
+  fc_trunk_fwd(w);
+  fc_head_last_logits(w, logits);
+  fc_cache_advance(w);
+  return FC_ERR_OK;
+}
+
 fc_err fc_model_logits(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                        float *logits) {
   FC_TRY(begin(w, theta, batch, kind, false));

@@ -143,8 +143,18 @@ bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
   return true;
 }
 
+static void logits_of_gathered(fc_work *w, const fc_head *h, int64_t M, float *logits) {
+  fc_linear_fwd(w, &h->out, logits, dense_fwd(w, h, M), M, false);
+}
+
+void fc_head_last_logits(fc_work *w, float *logits) {
+  int32_t sequences = w->batch->sequences;
+  for (int32_t i = 0; i < sequences; i++) w->rows[i] = w->batch->start[i + 1] - 1;
+  gather_rows(w, sequences);
+  logits_of_gathered(w, head_of(w, FC_LOSS_CAUSAL_LM), sequences, logits);
+}
+
 void fc_head_logits(fc_work *w, fc_loss_kind kind, float *logits) {
-  const fc_head *h = head_of(w, kind);
   int64_t M = w->n_rows;
   if (kind == FC_LOSS_CLASSIFY) {
     M = gather_classes(w);
@@ -152,5 +162,5 @@ void fc_head_logits(fc_work *w, fc_loss_kind kind, float *logits) {
     for (int64_t n = 0; n < M; n++) w->rows[n] = n;
     gather_rows(w, M);
   }
-  fc_linear_fwd(w, &h->out, logits, dense_fwd(w, h, M), M, false);
+  logits_of_gathered(w, head_of(w, kind), M, logits);
 }

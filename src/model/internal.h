@@ -87,7 +87,7 @@ struct fc_trainable {
   int n_adapters;
   int lora_rank;
   float alpha, scale, dropout; /* scale = alpha/R */
-  int lowest_stage;     /* of all trained tensors; INT_MAX if none is trained */
+  int lowest_stage;            /* of all trained tensors; INT_MAX if none is trained */
 };
 
 /* Accept t NULL: nothing is trained. */
@@ -96,6 +96,19 @@ int fc_trainable_adapter(const fc_trainable *t, int tensor);
 int fc_trainable_lowest_stage(const fc_trainable *t);
 /* Whether a gradient of the linear layer's weights (whole or adapter) needs its input. */
 bool fc_trainable_has_linear(const fc_trainable *t, const fc_linear *linear);
+
+/* ---- keys and values kept while generating (cache.c) -----------------------------------------
+ */
+
+typedef struct {
+  int sequences, capacity;
+  float *kv;       /* (layers, sequences, 2, capacity, KV) */
+  int32_t *length; /* (sequences) tokens kept */
+  int32_t *slot;   /* (sequences) which of them the batch's i-th sequence is */
+} fc_cache;
+
+fc_err fc_cache_create(const fc_model *model, int sequences, int capacity, fc_cache **out);
+void fc_cache_destroy(fc_cache **cache);
 
 /* ---- the workspace (work.c) ------------------------------------------------------------------
  */
@@ -157,7 +170,8 @@ struct fc_work {
   const float *theta;
   float *dtheta; /* NULL: no gradient */
   const fc_batch *batch;
-  int64_t n_rows; /* N */
+  int64_t n_rows;  /* N */
+  fc_cache *cache; /* borrowed; NULL: every batch stands alone */
   bool dropping;
   uint64_t dropout_seed;
   bool watching;  /* search for the first activation that is not finite */
@@ -192,6 +206,15 @@ void fc_norm_bwd(fc_work *w, const fc_norm *n, float *dx, const float *dy, const
 
 /* batch -> w->hidden (trunk.c). */
 void fc_trunk_fwd(fc_work *w);
+/* Tokens of the batch's sequence that were read before: 0 without a cache. */
+int64_t fc_cache_past(const fc_work *w, int32_t sequence);
+/* fc_k_attention_fwd that keeps the batch's keys and values and looks at those kept before. */
+void fc_cache_attention(fc_work *w, int layer, float *out, float *lse, const float *qkv);
+/* The batch has been read. */
+void fc_cache_advance(fc_work *w);
+/* Logits (sequences, vocab) after each sequence's last token; the cache advances (compute.c). */
+fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batch, float *logits);
+
 /* w->d, the gradient of w->hidden, -> dtheta. */
 void fc_trunk_bwd(fc_work *w);
 
@@ -200,6 +223,8 @@ void fc_trunk_bwd(fc_work *w);
 int64_t fc_head_gather(fc_work *w, fc_loss_kind kind);
 /* Writes all logits of the loss kind. */
 void fc_head_logits(fc_work *w, fc_loss_kind kind, float *logits);
+/* Of each sequence's last token alone, by the LM head. */
+void fc_head_last_logits(fc_work *w, float *logits);
 /* Loss and best of M gathered rows, all with a target. With dtheta also the head's gradients of the
  * mean loss and, if anything in the trunk is trained (true is returned), w->d. */
 bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M);

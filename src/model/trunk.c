@@ -18,9 +18,14 @@ typedef void rotation(float *x, int ld, const float *table, const int64_t *start
 /* Queries and keys, which lie side by side, or their gradients. */
 static void rotate(fc_work *w, rotation *turn, float *qkv) {
   const fc_model_shape *s = &w->model->shape;
+  const int64_t *start = w->batch->start;
+  int head_width = s->width / s->heads, ld = fc_arch_dim(s, FC_DIM_QKV);
   if (!w->rope) return;
-  turn(qkv, fc_arch_dim(s, FC_DIM_QKV), w->rope, w->batch->start, w->batch->sequences,
-       s->heads + s->kv_heads, s->width / s->heads);
+  for (int32_t i = 0; i < w->batch->sequences; i++) {
+    const int64_t own[2] = {0, start[i + 1] - start[i]};
+    turn(qkv + start[i] * ld, ld, w->rope + fc_cache_past(w, i) * head_width, own, 1,
+         s->heads + s->kv_heads, head_width);
+  }
 }
 
 /* sum += attention(in) */
@@ -29,8 +34,11 @@ static void attention_fwd(fc_work *w, int layer) {
   fc_block_work *a = &w->blocks[layer];
   fc_linear_fwd(w, &b->slot[FC_SLOT_QKV], a->qkv, a->sub[0].in, w->n_rows, false);
   rotate(w, fc_k_rope_fwd, a->qkv);
-  fc_k_attention_fwd(a->attention, a->lse, a->qkv, w->batch->start, w->batch->sequences,
-                     fc_model_attention_shape(w->model), w->attention_scratch);
+  if (w->cache)
+    fc_cache_attention(w, layer, a->attention, a->lse, a->qkv);
+  else
+    fc_k_attention_fwd(a->attention, a->lse, a->qkv, w->batch->start, w->batch->sequences,
+                       fc_model_attention_shape(w->model), w->attention_scratch);
   fc_linear_fwd(w, &b->slot[FC_SLOT_ATTENTION_OUT], a->sub[0].sum, a->attention, w->n_rows, true);
 }
 
@@ -131,9 +139,14 @@ static bool sublayer_bwd(fc_work *w, int layer, int s) {
 static void embed_fwd(fc_work *w) {
   const fc_model *m = w->model;
   const fc_batch *b = w->batch;
-  fc_k_embed_fwd(w->embedded, b->tokens, b->types, b->start, b->sequences,
-                 fc_work_tensor(w, m->token), fc_work_tensor(w, m->position),
-                 fc_work_tensor(w, m->type), m->shape.arch->position_offset, m->shape.width);
+  for (int32_t i = 0; i < b->sequences; i++) {
+    const int64_t first = b->start[i], own[2] = {0, b->start[i + 1] - first};
+    int offset = m->shape.arch->position_offset + (int)fc_cache_past(w, i);
+    fc_k_embed_fwd(w->embedded + first * m->shape.width, b->tokens + first,
+                   b->types ? b->types + first : NULL, own, 1, fc_work_tensor(w, m->token),
+                   fc_work_tensor(w, m->position), fc_work_tensor(w, m->type), offset,
+                   m->shape.width);
+  }
   if (m->embed_norm.weight == FC_TENSOR_NONE) return;
   fc_norm_fwd(w, &m->embed_norm, w->x, w->embed_mean, w->embed_rstd, w->embedded, w->n_rows);
 }

@@ -1,0 +1,39 @@
+/* fc_generate.h - text from a decoder, token by token.
+ *
+ *   fc_prompt p = {.tokens = ids, .n = n_ids};
+ *   fc_generate_settings s = {.steps = 100, .top_p = 1, .stop = {eos, -1}};   // greedy
+ *   fc_model_generate(model, NULL, NULL, &p, 1, &s, out, &length);    // out: 100 ids
+ *
+ * All prompts advance together as one batch of different lengths; keys and values of what has been
+ * read are kept, so that a token costs one row of every product. A sequence's tokens depend on its
+ * own prompt, id and the settings alone, not on what else is in the batch. Local. */
+#ifndef FC_GENERATE_H
+#define FC_GENERATE_H
+
+#include "fedcell/fc_err.h"
+#include "fedcell/fc_model.h"
+
+typedef struct {
+  const int32_t *tokens; /* (n), n >= 1 */
+  int n;
+  uint64_t id; /* names the sequence's random draws */
+} fc_prompt;
+
+enum { FC_GENERATE_STOPS = 2 };
+typedef struct {
+  int steps;                       /* new tokens of a sequence, at most */
+  double temperature;              /* 0: always the likeliest token, the lowest of equals */
+  double top_p;                    /* in (0,1]: draw among the likeliest tokens that have this share
+                                      together [Holtzman+ 2020]; 1: among all */
+  uint64_t seed;                   /* the draw at position p is that of (seed, GENERATION, p, id) */
+  int32_t stop[FC_GENERATE_STOPS]; /* tokens that end a sequence, themselves left out; -1: none */
+} fc_generate_settings;
+
+/* out (n, steps), length (n): the new tokens of each. t and theta as in fc_work_create; may be
+ * NULL. USAGE for settings out of range or an encoder; SHAPE if a prompt and its steps exceed the
+ * model's positions; DATA for a token out of range; NUMERIC if logits are not finite. */
+fc_err fc_model_generate(const fc_model *model, const fc_trainable *t, const float *theta,
+                         const fc_prompt *prompts, int n, const fc_generate_settings *s,
+                         int32_t *out, int *length);
+
+#endif
