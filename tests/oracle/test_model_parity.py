@@ -1,6 +1,6 @@
 """fedcell's transformer gives PyTorch's logits, losses, gradients and parameters after ten AdamW steps.
 
-Small random GPT-2, BERT and RoBERTa models, with PEFT adapters (random B) and modules_to_save, and trained whole. The yardstick is
+Small random GPT-2, LLaMA, BERT and RoBERTa models, with PEFT adapters (random B) and modules_to_save, and trained whole. The yardstick is
 transformers with PEFT in double precision, one sequence at a time, so that no padding takes part; fedcell runs in f32 on ragged packed
 batches. Every tensor must agree within 1e-4 of its norm; the largest difference seen is printed.
 
@@ -33,6 +33,8 @@ except ImportError as e:
 WIDTH, LAYERS, HEADS, FFN, VOCAB, POSITIONS, LABELS = 32, 2, 4, 48, 61, 20, 3
 LENGTHS = [[5, 1, 9, 3], [2, 12, 1]]  # of the sequences of two batches
 
+LLAMA_KV_HEADS = {"llama": 4, "llama_grouped": 2}
+
 OPTIMIZERS = {
     "adamw": {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01},
     # everything at once: clipping, warm-up and decay
@@ -58,6 +60,10 @@ def config_of(family):
     if family == "gpt2":
         return transformers.GPT2Config(vocab_size=VOCAB, n_positions=POSITIONS, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_inner=FFN,
                                        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, num_labels=LABELS)
+    if family in LLAMA_KV_HEADS:
+        return transformers.LlamaConfig(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=WIDTH, num_hidden_layers=LAYERS,
+                                        num_attention_heads=HEADS, num_key_value_heads=LLAMA_KV_HEADS[family], intermediate_size=FFN,
+                                        tie_word_embeddings=family == "llama", rope_theta=100.0, num_labels=LABELS)
     kind = transformers.BertConfig if family == "bert" else transformers.RobertaConfig
     # RoBERTa's own epsilon is 1e-5; transformers' default configuration has BERT's.
     eps = {"bert": 1e-12, "roberta": 1e-5}[family]
@@ -69,6 +75,10 @@ def config_of(family):
 CLASSES = {
     ("gpt2", "classify"): "GPT2ForSequenceClassification",
     ("gpt2", "causal_lm"): "GPT2LMHeadModel",
+    ("llama", "classify"): "LlamaForSequenceClassification",
+    ("llama", "causal_lm"): "LlamaForCausalLM",
+    ("llama_grouped", "classify"): "LlamaForSequenceClassification",
+    ("llama_grouped", "causal_lm"): "LlamaForCausalLM",
     ("bert", "classify"): "BertForSequenceClassification",
     ("bert", "masked_lm"): "BertForMaskedLM",
     ("roberta", "classify"): "RobertaForSequenceClassification",
@@ -80,7 +90,7 @@ def random_model(family, loss, generator):
     model = getattr(transformers, CLASSES[family, loss])(config_of(family)).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
-            is_norm = any(s in name.lower() for s in ("layernorm.weight", "layer_norm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight"))
+            is_norm = any(s in name.lower() for s in ("layernorm.weight", "norm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight"))
             p.copy_(float(is_norm) + 0.2 * torch.randn(p.shape, generator=generator))
     return model
 
@@ -112,8 +122,8 @@ def sequence_logits(family, loss, pool, model, tokens, types):
     if loss != "classify" or pool == "first":
         return model(**inputs).logits.reshape(-1, LABELS if loss == "classify" else VOCAB)
     inner = model.base_model.model if isinstance(model, peft.PeftModel) else model
-    hidden = getattr(inner, {"gpt2": "transformer"}.get(family, family))(**inputs)[0].mean(1)
-    if family == "gpt2":
+    hidden = getattr(inner, {"gpt2": "transformer", "llama_grouped": "model"}.get(family, family))(**inputs)[0].mean(1)
+    if hasattr(inner, "score"):
         return inner.score(hidden)
     if family == "bert":
         return inner.classifier(torch.tanh(inner.bert.pooler.dense(hidden)))
@@ -250,7 +260,12 @@ class ModelParity(unittest.TestCase):
                                   capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stderr)
             got = load_file(folder / "out.safetensors")
-        worst, name = compare(self, got, yardstick(family, loss, pool, model, batches, OPTIMIZERS[optimizer]))
+        torch.set_default_dtype(torch.float64)  # transformers makes its causal mask in the default type
+        try:
+            want = yardstick(family, loss, pool, model, batches, OPTIMIZERS[optimizer])
+        finally:
+            torch.set_default_dtype(torch.float32)
+        worst, name = compare(self, got, want)
         print(f"\n  {self.id().split('.')[-1]} {family}: {len(got)} tensors, largest difference {worst:.2g} in {name}", end="")
 
     def with_adapter(self, family, model, targets, saved, generator):
@@ -277,6 +292,21 @@ class ModelParity(unittest.TestCase):
 
     def test_gpt2_mean_pooling(self):
         self.check("gpt2", "classify", ["attn.c_proj"], ["score"], pool="mean")
+
+    def test_llama_classification_with_adapter(self):
+        self.check("llama", "classify", ["q_proj", "v_proj"], ["score"])
+
+    def test_llama_causal_lm_whole(self):
+        self.check("llama", "causal_lm", optimizer="adamw_cosine")
+
+    def test_llama_grouped_causal_lm_with_adapters_everywhere(self):
+        self.check("llama_grouped", "causal_lm", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+
+    def test_llama_grouped_causal_lm_whole(self):
+        self.check("llama_grouped", "causal_lm")
+
+    def test_llama_grouped_mean_pooling(self):
+        self.check("llama_grouped", "classify", ["gate_proj"], ["score"], pool="mean")
 
     def test_bert_classification_with_adapter(self):
         self.check("bert", "classify", ["query", "value"], ["classifier"])
