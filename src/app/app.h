@@ -20,10 +20,10 @@ typedef struct {
   const char *set[FC_SETS_MAX];
   size_t sets;
   bool resume, overwrite, again, json, quiet, help;
-  int ranks, threads; /* check: 0: as now */
+  int ranks, threads;                                                  /* check: 0: as now */
   const char *model, *tokenizer, *prompt, *temperature, *top_p, *seed; /* generate */
   int steps;                                                           /* generate: 0: default */
-  int argc;           /* the command and its words as they were given */
+  int argc; /* the command and its words as they were given */
   char **argv;
 } fc_arguments;
 

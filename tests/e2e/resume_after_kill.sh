@@ -3,11 +3,14 @@
 # result of an undisturbed one, and no file is ever half-written.
 . tests/e2e/common.sh
 
-settings=(--quiet --set federation.rounds=60 --set checkpoint.every_rounds=1)
+settings=(--quiet --set federation.rounds=40 --set checkpoint.every_rounds=1)
+began=${EPOCHREALTIME/./}
 for method in fedlora local centralised; do
   fedcell_on 2 run "$small" "${settings[@]}" --set federation.method="$method" \
     --output "$TEST_TMP/whole-$method.h5"
 done
+# what a run takes here and now: the moments of the kills lie within it
+lasts=$(((${EPOCHREALTIME/./} - began) / 3))
 
 kills=0
 for ((try = 0; try < 10; try++)); do
@@ -18,7 +21,7 @@ for ((try = 0; try < 10; try++)); do
   mpi_run "$ranks" "$FEDCELL" run "$small" "${settings[@]}" --set federation.method="$method" \
     --output "$out" >/dev/null 2>&1 &
   job=$!
-  sleep "$(awk -v r=$RANDOM 'BEGIN { printf "%.2f", 0.3 + 2.5 * r / 32768 }')"
+  sleep "$(awk -v r=$RANDOM -v t=$lasts 'BEGIN { printf "%.2f", 1e-6 * t * (0.1 + 0.6 * r / 32768) }')"
   # the ranks themselves, not the launcher, which would tidy up
   pkill -KILL -f -- "--output $out" || true
   wait "$job" || kills=$((kills + 1))
@@ -30,5 +33,5 @@ for ((try = 0; try < 10; try++)); do
   same_result "$TEST_TMP/whole-$method.h5" "$out" || fail "try $try ($method): another result"
   [[ ! -e ${out%.h5}.ckpt.h5 ]] || fail "the checkpoint is left behind"
 done
-[[ $kills -ge 5 ]] || fail "only $kills of 10 runs were killed before their end"
+[[ $kills -ge 3 ]] || fail "only $kills of 10 runs were killed before their end"
 echo "$kills of 10 runs were killed before their end"
