@@ -2,15 +2,18 @@
 # The command line: help of every command, options that are wrong, missing or abbreviated, output that
 # cannot be written; nothing is overwritten unasked.
 . tests/e2e/common.sh
+# Output is kept in a file before it is searched: grep -q leaves at the first match, and the program
+# would rightly complain of a closed pipe.
 
 # every command tells its usage and all its options, on one or several ranks, once
-for command in run check options list pretrain info rerun; do
+for command in run check options list pretrain info rerun export; do
   for call in "$command --help" "$command -h" "help $command"; do
     # shellcheck disable=SC2086 # words on purpose
     "$FEDCELL" $call >"$TEST_TMP/help" || fail "$call: exit code $?"
     grep -q "^usage: fedcell $command" "$TEST_TMP/help" || fail "$call: $(cat "$TEST_TMP/help")"
   done
-  "$FEDCELL" --help | grep -q "^  fedcell $command" || fail "--help does not know $command"
+  "$FEDCELL" --help >"$TEST_TMP/said"
+  grep -q "^  fedcell $command" "$TEST_TMP/said" || fail "--help does not know $command"
 done
 fedcell_on 2 run --help >"$TEST_TMP/help"
 [[ $(grep -c '^usage' "$TEST_TMP/help") -eq 1 ]] || fail "help is told once a rank"
@@ -37,7 +40,8 @@ expect_failure 2 "needs one methods|models|datasets|experiments" "$FEDCELL" list
 expect_failure 2 "allowed are methods, models, datasets, experiments" "$FEDCELL" list metods
 expect_failure 2 "no command lst; did you mean list?" fedcell_on 2 lst
 for format in text md yaml json; do
-  "$FEDCELL" options --format $format | grep -q 'federation.rounds\|rounds:' || fail "options --format $format"
+  "$FEDCELL" options --format $format >"$TEST_TMP/said"
+  grep -q 'federation.rounds\|rounds:' "$TEST_TMP/said" || fail "options --format $format"
 done
 "$FEDCELL" options --format json | "$(fedcell_python)" -m json.tool >/dev/null || fail "not JSON"
 for what in methods models datasets experiments; do
@@ -61,12 +65,14 @@ expect_failure 2 "c.ckpt.h5 is there from a run that did not end; give --resume"
   fedcell_on 2 run "$small" --output "$TEST_TMP/c.h5"
 fedcell_on 2 run "$small" --quiet --overwrite --output "$TEST_TMP/c.h5" >/dev/null
 [[ ! -e $TEST_TMP/c.ckpt.h5 ]] || fail "the old checkpoint is still there"
-fedcell_on 2 run "$small" --quiet --resume --output "$TEST_TMP/c.h5" | grep -q "is finished: nothing to do" ||
+fedcell_on 2 run "$small" --quiet --resume --output "$TEST_TMP/c.h5" >"$TEST_TMP/said"
+grep -q "is finished: nothing to do" "$TEST_TMP/said" ||
   fail "a finished run was run again"
 
 # words in the order they were given stand in the provenance
 "$FEDCELL" run "$small" --quiet --overwrite --set seed=9 --output "$TEST_TMP/c.h5" >/dev/null
-"$FEDCELL" info "$TEST_TMP/c.h5" | grep -qF "fedcell run $small --quiet --overwrite --set seed=9 --output" ||
+"$FEDCELL" info "$TEST_TMP/c.h5" >"$TEST_TMP/said"
+grep -qF "fedcell run $small --quiet --overwrite --set seed=9 --output" "$TEST_TMP/said" ||
   fail "the command line is not in the provenance"
 
 # standard output that cannot be written is a failure, not a silence
