@@ -134,6 +134,9 @@ static fc_err leave_together(const fc_comm *comm, fc_err err) {
 
 int main(int argc, char **argv) {
   int provided = 0;
+  /* Open MPI would make a file in its session folder for each open file's shared pointer, which
+   * parallel HDF5 never uses; of the user's own setting nothing is changed. */
+  setenv("OMPI_MCA_sharedfp", "individual", 0);
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
   fc_comm *comm = NULL;
   if (fc_comm_create(&comm) != FC_ERR_OK) end_all(FC_ERR_PEER);

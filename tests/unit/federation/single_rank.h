@@ -9,6 +9,8 @@ static fc_comm *comm;
 static int single_rank_main(int argc, char **argv, int (*run)(void)) {
   /* no daemon of its own for a process without a launcher */
   setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+  /* such processes share one session folder, which the first that ends removes: no file there */
+  setenv("OMPI_MCA_sharedfp", "individual", 0);
   MPI_Init(&argc, &argv);
   if (fc_comm_create(&comm) != FC_ERR_OK) return 1;
   int failed = run();
