@@ -5,7 +5,9 @@
 #include <math.h>
 
 /* What a rank takes once it runs, beside its own allocations: the first parallel HDF5 file, MPI-IO,
- * buffers between ranks. Measured with the distribution's packages: 5 to 7 MB. */
+ * buffers between ranks. No formula gives it: it is the difference that
+ * tests/e2e/check_tells_memory.sh showed with the distribution's packages on small runs, 6 and 7 MB
+ * a rank. */
 static const double LIBRARY_BYTES = 6e6;
 
 /* Tokens that a round trains on, at the devices' mean length. */
