@@ -1,4 +1,4 @@
-/* fc_kernel.h - numeric kernels, f32. No MPI, no I/O, no allocation; Local.
+/* fc_kernel.h - numeric kernels, f32 unless they say bf16. No MPI, no I/O, no allocation; Local.
  *
  * Every kernel has a plain twin with the suffix _ref and the same signature (double accumulation,
  * no tricks); the tests hold one against the other on odd shapes, and every backward against finite
@@ -85,6 +85,66 @@ FC_KERNEL(fc_k_embed_fwd, float *x, const int32_t *tokens, const int32_t *types,
 FC_KERNEL(fc_k_embed_bwd, float *dtoken, float *dposition, float *dtype, const float *dx,
           const int32_t *tokens, const int32_t *types, const int64_t *start, int sequences,
           int position_offset, int C);
+
+/* ---- bf16 products ----------------------------------------------------------------------------
+ *
+ * Frozen weights are packed once into panels of bfloat16; a product rounds its input on the way and
+ * accumulates in f32. The panels of a (O,I) matrix are [O/16][I/32][16][16][2], padded with zeros:
+ * element (o,i) lies at panel o/16, block i/32, pair (i%32)/2, column o%16, i%2. That is the tile
+ * layout of AMX, and a prefix of outputs or inputs is a view of it.
+ *
+ * Paths: "amx", "avx512bf16" and "plain" (any CPU). The best one that CPU and system allow is
+ * picked at the first use; the environment variable FEDCELL_KERNEL names another (one that cannot
+ * run here gives the next in this order, an unknown name is ignored: ask fc_k_bf16_path). The bits
+ * differ between paths; on one path a row's bits depend on the row and the weights alone. All round
+ * to nearest even and keep NaN and infinities; denormals may become zero. */
+typedef uint16_t fc_bf16;
+
+/* The path in use. */
+const char *fc_k_bf16_path(void);
+/* Takes another; false (and nothing changes) where it is unknown or cannot run here. For tests and
+ * benchmarks, while no product runs. */
+bool fc_k_bf16_use_path(const char *path);
+/* Is the path in use faster than f32 products? */
+bool fc_k_bf16_is_fast(void);
+
+/* Elements of the panels of a (O,I) matrix. Best aligned to 64 bytes. */
+size_t fc_k_bf16_panels(int O, int I);
+/* Panels of W (O,I) ldw, for y = x W^T. */
+void fc_k_bf16_pack(fc_bf16 *panels, const float *W, int ldw, int O, int I);
+/* Panels of W^T, an (I,O) matrix, for dx = dy W. */
+void fc_k_bf16_pack_transposed(fc_bf16 *panels, const float *W, int ldw, int O, int I);
+/* The panels of the view that begins at output o (a multiple of 16) and input i (of 32) of panels
+ * that were packed `panel_I` inputs wide, and keep that width. */
+const fc_bf16 *fc_k_bf16_at(const fc_bf16 *panels, int panel_I, int o, int i);
+
+/* y[row..row+rows)[column..column+columns) += s h B^T [LoRA (3)], in f32. h (rows,R); B (columns,R)
+ * has element (o,r) at B[o B_o + r B_r], so that A serves the backward pass (dx += s dh A) with
+ * B_o = 1, B_r = I. */
+typedef struct {
+  int64_t row, rows;
+  int column, columns;
+  const float *h, *B;
+  int R, B_o, B_r;
+  float s;
+} fc_lora_term;
+
+/* What a product adds to its sums and does with them while they are in the first caches. */
+typedef struct {
+  bool accumulate;   /* y += instead of y = */
+  const float *bias; /* (O) or NULL */
+  int terms;         /* adapters: any number, on any rows and columns (of several devices, of some
+                        of the outputs only); where they overlap, in this order */
+  const fc_lora_term *term;
+  float *act_out; /* (N,O) ldy = act(y), not y itself; or NULL. y keeps what comes before */
+  fc_act act;
+} fc_bf16_epilogue;
+
+/* y = bf16(x) W^T, and what `e` (NULL: nothing) adds. x (N,I) ldx, y (N,O) ldy. `panel_I` is the
+ * width that the panels were packed with; I <= panel_I and O are those of the view and may end
+ * anywhere (weights just beyond I are multiplied by zero, so they must be finite). */
+FC_KERNEL(fc_k_linear_bf16, float *y, int ldy, const float *x, int ldx, const fc_bf16 *panels,
+          int panel_I, int64_t N, int I, int O, const fc_bf16_epilogue *e);
 
 /* ---- attention ------------------------------------------------------------------------------ */
 

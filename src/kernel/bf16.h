@@ -1,0 +1,37 @@
+/* bf16.h - what the files of the bf16 product share: rounding, the layout of panels, and the table
+ * of implementations of the innermost loop. */
+#ifndef FC_KERNEL_BF16_H
+#define FC_KERNEL_BF16_H
+
+#include "approx.h"
+#include "kernel.h"
+
+enum {
+  BF16_PANEL = 16, /* outputs of a panel, and rows of a tile of x */
+  BF16_DEPTH = 32, /* inputs of a block */
+  BF16_TILE = BF16_PANEL * BF16_DEPTH
+};
+
+/* Round to nearest even; a NaN stays one (its lost bits could make it an infinity). */
+static inline fc_bf16 fc_bf16_of_float(float f) {
+  const uint32_t u = fc_bits_of_float(f);
+  const uint32_t rounded = (u + 0x7fffu + (u >> 16 & 1u)) >> 16, quiet_nan = u >> 16 | 0x40u;
+  return (fc_bf16)((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+}
+
+static inline float fc_float_of_bf16(fc_bf16 b) {
+  return fc_float_of_bits((uint32_t)b << 16);
+}
+
+/* Blocks of BF16_DEPTH that I inputs fill, the last perhaps in part. */
+static inline int64_t fc_bf16_blocks(int64_t I) {
+  return (I + BF16_DEPTH - 1) / BF16_DEPTH;
+}
+
+/* Where element (o,i) of panels of I inputs lies. */
+static inline int64_t fc_bf16_index(int64_t I, int64_t o, int64_t i) {
+  const int64_t block = o / BF16_PANEL * fc_bf16_blocks(I) + i / BF16_DEPTH;
+  return block * BF16_TILE + i % BF16_DEPTH / 2 * (2 * BF16_PANEL) + o % BF16_PANEL * 2 + i % 2;
+}
+
+#endif
