@@ -180,6 +180,24 @@ fc_err fc_model_loss(fc_work *work, const float *theta, const fc_batch *batch, f
  * dtheta is undefined. A batch without any target changes nothing and is no failure. */
 fc_err fc_model_grad(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                      fc_rng dropout_rng, float *dtheta, fc_loss_result *result);
+
+/* One device of a cohort: the next `sequences` of the batch are its own, computed with its theta.
+ */
+typedef struct {
+  int32_t sequences;             /* 1 or more */
+  const fc_trainable *trainable; /* NULL: the workspace's. Trains the same tensors, with an adapter
+                                    rank up to its rank */
+  const float *theta;
+  fc_rng dropout;        /* as above */
+  float *dtheta;         /* added to: gradient of the mean over the device's own targets */
+  fc_loss_result result; /* added to */
+} fc_member;
+/* fc_model_grad of n devices at once: the tokens of all go through the frozen weights in one
+ * product, each device's factors act on its own rows. What a device gets has the same bits as if
+ * it were alone. The members' sequences add up to the batch's (SHAPE). After a failure *failed
+ * (may be NULL) is the member that it comes from, -1 if the batch is at fault. */
+fc_err fc_model_cohort_grad(fc_work *work, fc_member *members, int n, const fc_batch *batch,
+                            fc_loss_kind kind, int *failed);
 /* Logits: (sequences, labels) for CLASSIFY, (N, vocab) else. For tests and generation. */
 fc_err fc_model_logits(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                        float *logits);

@@ -76,7 +76,6 @@ void fc_k_xent(float *loss, int32_t *best, float *dlogits, const float *logits,
 typedef struct {
   const float *W, *bias;
   float *dW, *dbias;
-  float scale;
   int C, V, chunk;
   bool gradient;
 } head_task;
@@ -86,6 +85,7 @@ typedef struct {
   int64_t rows;
   int64_t at[ROW_BLOCK]; /* where the row stands in x */
   int32_t target[ROW_BLOCK];
+  float scale[ROW_BLOCK];
   row_state state[ROW_BLOCK];
   float *x, *dx, *logits; /* (rows,C), (rows,C), (rows,chunk) */
 } row_block;
@@ -129,7 +129,7 @@ static void chunk_gradient(row_block *b, const head_task *t, int v0, int n) {
   }
   for (int64_t i = 0; i < b->rows; i++) {
     float *row = b->logits + i * n;
-    row_gradient(row, row, &b->state[i], v0, n, b->target[i], t->scale);
+    row_gradient(row, row, &b->state[i], v0, n, b->target[i], b->scale[i]);
   }
 }
 
@@ -147,26 +147,26 @@ static void block_backward(row_block *b, const head_task *t) {
 }
 
 /* Fills b with the next rows that have a target; returns the row after them. */
-static int64_t block_gather(row_block *b, const float *x, const int32_t *targets, int64_t n,
-                            int64_t N, int C) {
+static int64_t block_gather(row_block *b, const float *x, const int32_t *targets,
+                            const float *scale, int64_t n, int64_t N, int C) {
   b->rows = 0;
   for (; n < N && b->rows < ROW_BLOCK; n++) {
     if (targets[n] == FC_TARGET_IGNORE) continue;
     memcpy(b->x + b->rows * C, x + n * C, (size_t)C * sizeof *x);
     b->at[b->rows] = n;
+    b->scale[b->rows] = scale[n];
     b->target[b->rows++] = targets[n];
   }
   return n;
 }
 
 void fc_k_lm_head(float *loss, int32_t *best, float *dx, float *dW, float *dbias, const float *x,
-                  const float *W, const float *bias, const int32_t *targets, float scale, int64_t N,
-                  int C, int V, float *scratch) {
+                  const float *W, const float *bias, const int32_t *targets, const float *scale,
+                  int64_t N, int C, int V, float *scratch) {
   const head_task t = {.W = W,
                        .bias = bias,
                        .dW = dW,
                        .dbias = dbias,
-                       .scale = scale,
                        .C = C,
                        .V = V,
                        .chunk = chunk_of(V),
@@ -178,7 +178,7 @@ void fc_k_lm_head(float *loss, int32_t *best, float *dx, float *dW, float *dbias
   if (dx) memset(dx, 0, (size_t)(N * C) * sizeof *dx);
   for (int64_t n = 0; best && n < N; n++) best[n] = -1;
   for (int64_t n = 0; n < N;) {
-    n = block_gather(&b, x, targets, n, N, C);
+    n = block_gather(&b, x, targets, scale, n, N, C);
     if (b.rows == 0) break;
     block_forward(&b, &t);
     for (int64_t i = 0; i < b.rows; i++) {

@@ -49,7 +49,7 @@ static void row_gradient(float *dx, float *dW, float *dbias, const float *x, con
 
 void fc_k_lm_head_ref(float *loss, int32_t *best, float *dx, float *dW, float *dbias,
                       const float *x, const float *W, const float *bias, const int32_t *targets,
-                      float scale, int64_t N, int C, int V, float *scratch) {
+                      const float *scale, int64_t N, int C, int V, float *scratch) {
   (void)scratch;
   for (int64_t n = 0; n < N; n++) {
     const float *row = x + n * C;
@@ -68,6 +68,6 @@ void fc_k_lm_head_ref(float *loss, int32_t *best, float *dx, float *dW, float *d
     const double lse = largest + log(sum);
     loss[n] = (float)(lse - logit(row, W, bias, targets[n], C));
     if (best) best[n] = b;
-    if (dx) row_gradient(dx + n * C, dW, dbias, row, W, bias, lse, targets[n], scale, C, V);
+    if (dx) row_gradient(dx + n * C, dW, dbias, row, W, bias, lse, targets[n], scale[n], C, V);
   }
 }

@@ -77,19 +77,61 @@ static fc_err check_targets(const fc_work *w, const fc_batch *b, int64_t N, fc_l
 }
 
 /* Checks everything and makes the call's state; w->n_rows is 0 for an empty batch. */
-static fc_err begin(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
-                    bool with_targets) {
+static fc_err begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool with_targets) {
   FC_TRY(check_kind(&w->model->shape, kind));
   FC_TRY(check_sequences(w, batch));
   int64_t N = batch->sequences > 0 ? batch->start[batch->sequences] : 0;
   if (N > 0) FC_TRY(check_inputs(w, batch, N));
   if (N > 0 && with_targets) FC_TRY(check_targets(w, batch, N, kind));
-  w->theta = theta;
-  w->dtheta = NULL;
   w->batch = batch;
   w->n_rows = N;
-  w->dropping = w->watching = false;
+  w->backward = w->dropping = w->watching = false;
   w->found[0] = '\0';
+  return FC_ERR_OK;
+}
+
+/* The whole batch is one device's. */
+static void join_alone(fc_work *w, const float *theta) {
+  w->members[0] = (fc_work_member){.trainable = w->trainable, .theta = theta};
+  w->n_members = 1;
+  w->first_sequence[0] = 0;
+  w->first_sequence[1] = w->batch->sequences;
+  w->bounds[0] = 0;
+  w->bounds[1] = w->n_rows;
+}
+
+static fc_err join(fc_work *w, const fc_member *members, int n, int *failed) {
+  const fc_batch *b = w->batch;
+  int64_t sequences = 0;
+  w->first_sequence[0] = 0;
+  w->bounds[0] = 0;
+  for (int j = 0; j < n; j++) {
+    const fc_member *m = &members[j];
+    const fc_trainable *t = m->trainable ? m->trainable : w->trainable;
+    *failed = j;
+    FC_CHECK(m->sequences >= 1, SHAPE,
+             "member %d of the cohort has %d sequences, allowed is 1 or "
+             "more",
+             j, m->sequences);
+    FC_CHECK(fc_trainable_fits(t, w->trainable), SHAPE,
+             "member %d of the cohort trains something else than the workspace was made for", j);
+    sequences += m->sequences;
+    FC_CHECK(sequences <= b->sequences, SHAPE,
+             "the first %d members of the cohort have %lld sequences, the batch has %d", j + 1,
+             (long long)sequences, b->sequences);
+    fc_rng dropout = m->dropout;
+    w->members[j] = (fc_work_member){.trainable = t,
+                                     .theta = m->theta,
+                                     .dtheta = m->dtheta,
+                                     .dropout_seed = fc_rng_u64(&dropout)};
+    w->first_sequence[j + 1] = (int32_t)sequences;
+    w->bounds[j + 1] = b->start[sequences];
+  }
+  *failed = -1;
+  FC_CHECK(sequences == b->sequences, SHAPE,
+           "the cohort's members have %lld sequences, the batch has %d", (long long)sequences,
+           b->sequences);
+  w->n_members = n;
   return FC_ERR_OK;
 }
 
@@ -101,8 +143,9 @@ static int32_t sequence_of(const fc_batch *b, int64_t row) {
   return i;
 }
 
-/* Runs forward once more to find where it begins: this is the end of the run, time is no matter. */
-static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int64_t i) {
+/* Of head row i, which is member j's; sequences count from the member's first one. Runs forward
+ * once more to find where it begins: this is the end of the run, time is no matter. */
+static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int j, int64_t i) {
   float loss = w->loss[i];
   const char *value = isnan(loss) ? "nan" : loss > 0.0F ? "inf" : "-inf"; /* never "-nan" */
   int64_t row = w->rows[i];
@@ -111,15 +154,16 @@ static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int64_t i) {
   fc_trunk_fwd(w);
   w->watching = false;
   return fc_fail(FC_ERR_NUMERIC, "%s loss is %s at sequence %d, token %lld; first not finite: %s",
-                 loss_names[kind], value, sequence, (long long)(row - w->batch->start[sequence]),
-                 w->found[0] ? w->found : "the head");
+                 loss_names[kind], value, sequence - w->first_sequence[j],
+                 (long long)(row - w->batch->start[sequence]), w->found[0] ? w->found : "the head");
 }
 
-/* Sums the M losses; nothing is added if one is not finite. */
-static fc_err add_result(fc_work *w, fc_loss_kind kind, int64_t M, fc_loss_result *result) {
-  int64_t bad = fc_k_first_not_finite(w->loss, M);
-  if (bad < M) return fail_not_finite(w, kind, bad);
-  for (int64_t i = 0; i < M; i++) {
+/* Sums the losses of member j's head rows; nothing is added if one is not finite. */
+static fc_err add_result(fc_work *w, fc_loss_kind kind, int j, fc_loss_result *result) {
+  int64_t first = w->head_bounds[j], M = w->head_bounds[j + 1] - first;
+  int64_t bad = fc_k_first_not_finite(w->loss + first, M);
+  if (bad < M) return fail_not_finite(w, kind, j, first + bad);
+  for (int64_t i = first; i < first + M; i++) {
     result->loss_sum += (double)w->loss[i];
     result->correct += w->best[i] == w->targets[i];
   }
@@ -139,32 +183,51 @@ static bool has_target(const fc_work *w, fc_loss_kind kind) {
 
 fc_err fc_model_loss(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                      fc_loss_result *result) {
-  FC_TRY(begin(w, theta, batch, kind, true));
+  FC_TRY(begin(w, batch, kind, true));
   if (!has_target(w, kind)) return FC_ERR_OK;
+  join_alone(w, theta);
   fc_trunk_fwd(w);
-  int64_t M = fc_head_gather(w, kind);
-  fc_head_loss(w, kind, M);
-  return add_result(w, kind, M, result);
+  fc_head_loss(w, kind, fc_head_gather(w, kind));
+  return add_result(w, kind, 0, result);
 }
 
-fc_err fc_model_grad(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
-                     fc_rng dropout_rng, float *dtheta, fc_loss_result *result) {
+fc_err fc_model_cohort_grad(fc_work *w, fc_member *members, int n, const fc_batch *batch,
+                            fc_loss_kind kind, int *failed) {
+  int nobody;
+  if (!failed) failed = &nobody;
+  *failed = -1;
   FC_CHECK(w->training, USAGE, "this workspace was made for forward passes only");
-  FC_TRY(begin(w, theta, batch, kind, true));
+  FC_TRY(begin(w, batch, kind, true));
+  FC_TRY(join(w, members, n, failed));
   if (!has_target(w, kind)) return FC_ERR_OK;
-  w->dtheta = dtheta;
+  w->backward = true;
   w->dropping = w->dropped != NULL;
-  w->dropout_seed = fc_rng_u64(&dropout_rng);
   fc_trunk_fwd(w);
-  int64_t M = fc_head_gather(w, kind);
-  bool goes_on = fc_head_loss(w, kind, M);
-  FC_TRY(add_result(w, kind, M, result));
+  bool goes_on = fc_head_loss(w, kind, fc_head_gather(w, kind));
+  for (int j = 0; j < n; j++) {
+    *failed = j;
+    FC_TRY(add_result(w, kind, j, &members[j].result));
+  }
+  *failed = -1;
   if (goes_on) fc_trunk_bwd(w);
   return FC_ERR_OK;
 }
 
+fc_err fc_model_grad(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                     fc_rng dropout_rng, float *dtheta, fc_loss_result *result) {
+  fc_member alone = {.sequences = batch->sequences,
+                     .theta = theta,
+                     .dropout = dropout_rng,
+                     .dtheta = dtheta,
+                     .result = *result};
+  fc_err err = fc_model_cohort_grad(w, &alone, batch->sequences > 0, batch, kind, NULL);
+  *result = alone.result;
+  return err;
+}
+
 fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batch, float *logits) {
-  FC_TRY(begin(w, theta, batch, FC_LOSS_CAUSAL_LM, false));
+  FC_TRY(begin(w, batch, FC_LOSS_CAUSAL_LM, false));
+  join_alone(w, theta);
   fc_trunk_fwd(w);
   fc_head_last_logits(w, logits);
   fc_cache_advance(w);
@@ -173,8 +236,9 @@ fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batc
 
 fc_err fc_model_logits(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                        float *logits) {
-  FC_TRY(begin(w, theta, batch, kind, false));
+  FC_TRY(begin(w, batch, kind, false));
   if (w->n_rows == 0) return FC_ERR_OK;
+  join_alone(w, theta);
   fc_trunk_fwd(w);
   fc_head_logits(w, kind, logits);
   return FC_ERR_OK;

@@ -43,18 +43,30 @@ static int64_t gather_classes(fc_work *w) {
     if (is_mean) pool_mean(w, s);
   }
   if (!is_mean) gather_rows(w, b->sequences);
+  for (int j = 0; j <= w->n_members; j++) w->head_bounds[j] = w->first_sequence[j];
   return b->sequences;
 }
 
-int64_t fc_head_gather(fc_work *w, fc_loss_kind kind) {
-  if (kind == FC_LOSS_CLASSIFY) return gather_classes(w);
+static int64_t gather_targets(fc_work *w) {
   int64_t M = 0;
-  for (int64_t n = 0; n < w->n_rows; n++) {
-    if (w->batch->targets[n] == FC_TARGET_IGNORE) continue;
-    w->rows[M] = n;
-    w->targets[M++] = w->batch->targets[n];
+  for (int j = 0; j < w->n_members; j++) {
+    w->head_bounds[j] = M;
+    for (int64_t n = w->bounds[j]; n < w->bounds[j + 1]; n++) {
+      if (w->batch->targets[n] == FC_TARGET_IGNORE) continue;
+      w->rows[M] = n;
+      w->targets[M++] = w->batch->targets[n];
+    }
   }
+  w->head_bounds[w->n_members] = M;
   gather_rows(w, M);
+  return M;
+}
+
+int64_t fc_head_gather(fc_work *w, fc_loss_kind kind) {
+  int64_t M = kind == FC_LOSS_CLASSIFY ? gather_classes(w) : gather_targets(w);
+  for (int j = 0; j < w->n_members; j++)
+    for (int64_t i = w->head_bounds[j]; i < w->head_bounds[j + 1]; i++)
+      w->scale[i] = 1.0F / (float)(w->head_bounds[j + 1] - w->head_bounds[j]);
   return M;
 }
 
@@ -81,12 +93,12 @@ static void scatter(fc_work *w, fc_loss_kind kind, int64_t M) {
 static const float *dense_fwd(fc_work *w, const fc_head *h, int64_t M) {
   const float *x = w->pooled;
   if (h->dense.n_pieces > 0) {
-    fc_linear_fwd(w, &h->dense, w->dense, x, M, false);
+    fc_linear_fwd(w, &h->dense, w->dense, x, w->head_bounds, false);
     fc_k_act_fwd(w->dense_act, w->dense, h->act, M * h->dense.out);
     x = w->dense_act;
   }
   if (h->norm.weight != FC_TENSOR_NONE) {
-    fc_norm_fwd(w, &h->norm, w->normed, w->head_mean, w->head_rstd, x, M);
+    fc_norm_fwd(w, &h->norm, w->normed, w->head_mean, w->head_rstd, x, w->head_bounds);
     x = w->normed;
   }
   return x;
@@ -96,14 +108,14 @@ static const float *dense_fwd(fc_work *w, const fc_head *h, int64_t M) {
 static bool dense_bwd(fc_work *w, const fc_head *h, int64_t M) {
   if (h->norm.weight != FC_TENSOR_NONE) {
     memset(w->d, 0, (size_t)(M * w->model->shape.width) * sizeof *w->d);
-    fc_norm_bwd(w, &h->norm, w->d, w->t, w->dense_act, w->head_mean, w->head_rstd, M);
+    fc_norm_bwd(w, &h->norm, w->d, w->t, w->dense_act, w->head_mean, w->head_rstd, w->head_bounds);
     fc_work_swap_gradients(w);
     if (!fc_work_goes_below(w, h->norm.stage)) return false;
   }
   if (h->dense.n_pieces == 0) return true;
   fc_k_act_bwd(w->t, w->t, w->dense, h->act, M * h->dense.out);
   bool goes_on = fc_work_goes_below(w, h->dense.stage);
-  fc_linear_bwd(w, &h->dense, goes_on ? w->d : NULL, w->t, w->pooled, M, false);
+  fc_linear_bwd(w, &h->dense, goes_on ? w->d : NULL, w->t, w->pooled, w->head_bounds, false);
   fc_work_swap_gradients(w);
   return goes_on;
 }
@@ -111,40 +123,53 @@ static bool dense_bwd(fc_work *w, const fc_head *h, int64_t M) {
 /* ---- losses ---------------------------------------------------------------------------------- */
 
 /* Both leave the gradient of x in w->t where one is wanted. */
-static void class_loss(fc_work *w, const fc_head *h, const float *x, int64_t M, float scale) {
-  bool backward = w->dtheta != NULL;
-  fc_linear_fwd(w, &h->out, w->logits, x, M, false);
-  fc_k_xent(w->loss, w->best, backward ? w->logits : NULL, w->logits, w->targets, scale, M,
-            h->out.out);
-  if (!backward) return;
+static void class_loss(fc_work *w, const fc_head *h, const float *x) {
+  fc_linear_fwd(w, &h->out, w->logits, x, w->head_bounds, false);
+  for (int j = 0; j < w->n_members; j++) {
+    int64_t first = w->head_bounds[j];
+    float *logits = w->logits + first * h->out.out;
+    fc_k_xent(w->loss + first, w->best + first, w->backward ? logits : NULL, logits,
+              w->targets + first, w->scale[first], w->head_bounds[j + 1] - first, h->out.out);
+  }
+  if (!w->backward) return;
   float *dx = fc_work_goes_below(w, h->out.stage) ? w->t : NULL;
-  fc_linear_bwd(w, &h->out, dx, w->logits, x, M, false);
+  fc_linear_bwd(w, &h->out, dx, w->logits, x, w->head_bounds, false);
 }
 
-static void lm_loss(fc_work *w, const fc_head *h, const float *x, int64_t M, float scale) {
+/* All members together where the token table is the frozen one: it is by far the largest. */
+static void lm_loss(fc_work *w, const fc_head *h, const float *x) {
   const fc_piece *p = &h->out.piece[0];
-  fc_k_lm_head(w->loss, w->best, w->dtheta ? w->t : NULL, fc_work_gradient(w, p->weight),
-               fc_work_gradient(w, p->bias), x, fc_work_tensor(w, p->weight),
-               fc_work_tensor(w, p->bias), w->targets, scale, M, h->out.in, h->out.out,
-               w->lm_scratch);
+  bool is_whole = fc_trainable_has_whole(w->trainable, &h->out);
+  for (int j = 0, next; j < w->n_members; j = next) {
+    next = is_whole ? j + 1 : w->n_members;
+    const fc_work_member *m = &w->members[j];
+    int64_t first = w->head_bounds[j], at = first * h->out.in;
+    fc_k_lm_head(w->loss + first, w->best + first, w->backward ? w->t + at : NULL,
+                 fc_work_gradient(m, p->weight), fc_work_gradient(m, p->bias), x + at,
+                 fc_work_tensor(w, m, p->weight), fc_work_tensor(w, m, p->bias), w->targets + first,
+                 w->scale + first, w->head_bounds[next] - first, h->out.in, h->out.out,
+                 w->lm_scratch);
+  }
 }
 
 bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
   const fc_head *h = head_of(w, kind);
   const float *x = dense_fwd(w, h, M);
-  float scale = 1.0F / (float)M;
   if (kind == FC_LOSS_CLASSIFY)
-    class_loss(w, h, x, M, scale);
+    class_loss(w, h, x);
   else
-    lm_loss(w, h, x, M, scale);
+    lm_loss(w, h, x);
   if (!fc_work_goes_below(w, h->out.stage) || !dense_bwd(w, h, M)) return false;
   if (!fc_work_goes_below(w, w->model->head_stage)) return false;
   scatter(w, kind, M);
   return true;
 }
 
+/* Of a single member. */
 static void logits_of_gathered(fc_work *w, const fc_head *h, int64_t M, float *logits) {
-  fc_linear_fwd(w, &h->out, logits, dense_fwd(w, h, M), M, false);
+  w->head_bounds[0] = 0;
+  w->head_bounds[1] = M;
+  fc_linear_fwd(w, &h->out, logits, dense_fwd(w, h, M), w->head_bounds, false);
 }
 
 void fc_head_last_logits(fc_work *w, float *logits) {

@@ -96,6 +96,10 @@ int fc_trainable_adapter(const fc_trainable *t, int tensor);
 int fc_trainable_lowest_stage(const fc_trainable *t);
 /* Whether a gradient of the linear layer's weights (whole or adapter) needs its input. */
 bool fc_trainable_has_linear(const fc_trainable *t, const fc_linear *linear);
+/* Whether one of the linear layer's tensors is trained whole. */
+bool fc_trainable_has_whole(const fc_trainable *t, const fc_linear *linear);
+/* Whether `t` trains the tensors that `of` trains, in the same way, with at most its rank. */
+bool fc_trainable_fits(const fc_trainable *t, const fc_trainable *of);
 
 /* ---- keys and values kept while generating (cache.c) -----------------------------------------
  */
@@ -128,9 +132,17 @@ typedef struct {
   float *up, *act;  /* (N, F or, gated, 2F) and (N,F), before and after the activation */
 } fc_block_work;
 
+/* One device of the call's cohort. */
+typedef struct {
+  const fc_trainable *trainable; /* may be NULL */
+  const float *theta;
+  float *dtheta; /* NULL: no gradient */
+  uint64_t dropout_seed;
+} fc_work_member;
+
 struct fc_work {
   const fc_model *model;
-  const fc_trainable *trainable; /* may be NULL */
+  const fc_trainable *trainable; /* may be NULL; of the highest adapter rank of all members */
   bool training;
   int64_t max_rows;
   int max_sequences, max_length;
@@ -154,6 +166,7 @@ struct fc_work {
   float *head_mean, *head_rstd;               /* (M) */
   float *logits;                              /* (sequences, labels) */
   float *lm_scratch;
+  float *scale;     /* (M) of the loss in its device's mean */
   float *loss;      /* (M) */
   int32_t *best;    /* (M) */
   int32_t *targets; /* (M) */
@@ -167,13 +180,15 @@ struct fc_work {
   float *dropped, *ddropped; /* (N, widest adapted input) with adapter dropout */
 
   /* one call */
-  const float *theta;
-  float *dtheta; /* NULL: no gradient */
   const fc_batch *batch;
-  int64_t n_rows;  /* N */
-  fc_cache *cache; /* borrowed; NULL: every batch stands alone */
-  bool dropping;
-  uint64_t dropout_seed;
+  fc_work_member *members; /* (n_members), room for max_sequences */
+  int n_members;
+  int32_t *first_sequence; /* (n_members + 1) of each member, in the batch */
+  int64_t *bounds;      /* (n_members + 1) member j owns the rows [bounds[j], bounds[j+1]) */
+  int64_t *head_bounds; /* the same of the rows that reach the head */
+  int64_t n_rows;       /* N */
+  fc_cache *cache;      /* borrowed; NULL: every batch stands alone */
+  bool backward, dropping;
   bool watching;  /* search for the first activation that is not finite */
   char found[64]; /* where it was found */
 };
@@ -181,10 +196,10 @@ struct fc_work {
 /* ---- steps of the passes ---------------------------------------------------------------------
  */
 
-/* The tensor's values: theta's where it is trained whole, the model's otherwise. */
-const float *fc_work_tensor(const fc_work *w, int tensor);
-/* Its place in dtheta, NULL if it is not trained whole. */
-float *fc_work_gradient(const fc_work *w, int tensor);
+/* The tensor's values: the member's theta where it is trained whole, the model's otherwise. */
+const float *fc_work_tensor(const fc_work *w, const fc_work_member *m, int tensor);
+/* Its place in the member's dtheta, NULL if it is not trained whole. */
+float *fc_work_gradient(const fc_work_member *m, int tensor);
 /* Whether anything below this stage is trained, so that the gradient must go on. */
 bool fc_work_goes_below(const fc_work *w, int stage);
 /* w->d and w->t change places. */
@@ -192,17 +207,19 @@ void fc_work_swap_gradients(fc_work *w);
 /* While searching: notes the first array that holds something not finite. layer -1: none. */
 void fc_work_watch(fc_work *w, const char *what, int layer, const float *x, int64_t n);
 
-/* y (+)= linear(x) with its adapters (linear.c). x (N,in), y (N,out). */
-void fc_linear_fwd(fc_work *w, const fc_linear *l, float *y, const float *x, int64_t N,
+/* The layers (linear.c) act on the rows of all members; `bounds` (n_members + 1), w->bounds or
+ * w->head_bounds, tells whose is which. N = bounds[n_members].
+ * y (+)= linear(x) with its adapters. x (N,in), y (N,out). */
+void fc_linear_fwd(fc_work *w, const fc_linear *l, float *y, const float *x, const int64_t *bounds,
                    bool accumulate);
 /* Gradients of the linear layer's trained parts; dx (+)= ... unless dx is NULL. */
 void fc_linear_bwd(fc_work *w, const fc_linear *l, float *dx, const float *dy, const float *x,
-                   int64_t N, bool accumulate);
+                   const int64_t *bounds, bool accumulate);
 void fc_norm_fwd(fc_work *w, const fc_norm *n, float *y, float *mean, float *rstd, const float *x,
-                 int64_t N);
+                 const int64_t *bounds);
 /* dx += ...; dx is not dy. */
 void fc_norm_bwd(fc_work *w, const fc_norm *n, float *dx, const float *dy, const float *x,
-                 const float *mean, const float *rstd, int64_t N);
+                 const float *mean, const float *rstd, const int64_t *bounds);
 
 /* batch -> w->hidden (trunk.c). */
 void fc_trunk_fwd(fc_work *w);

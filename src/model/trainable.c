@@ -170,6 +170,22 @@ bool fc_trainable_has_linear(const fc_trainable *t, const fc_linear *l) {
   return false;
 }
 
+bool fc_trainable_has_whole(const fc_trainable *t, const fc_linear *l) {
+  for (int i = 0; i < l->n_pieces; i++) {
+    const fc_piece *p = &l->piece[i];
+    if (fc_trainable_whole(t, p->weight) >= 0 || fc_trainable_whole(t, p->bias) >= 0) return true;
+  }
+  return false;
+}
+
+bool fc_trainable_fits(const fc_trainable *t, const fc_trainable *of) {
+  if (t == of) return true;
+  if (!t || !of || t->model != of->model || t->lora_rank > of->lora_rank) return false;
+  for (int i = 0; i < t->model->n_tensors; i++)
+    if (t->adapter[i] != of->adapter[i] || (t->whole[i] < 0) != (of->whole[i] < 0)) return false;
+  return t->dropout == of->dropout;
+}
+
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* PEFT's kaiming_uniform_(A, a = sqrt 5): uniform in +-sqrt(6/((1 + 5) fan_in)) = +-1/sqrt(I). */

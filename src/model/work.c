@@ -136,6 +136,7 @@ static void layout_head(fc_work *w, cursor *c) {
     size_t scratch = fc_k_lm_head_scratch(w->max_rows, m->shape.width, m->shape.vocab);
     w->lm_scratch = floats(c, (int64_t)scratch, 1);
   }
+  w->scale = floats(c, M, 1);
   w->loss = floats(c, M, 1);
   w->best = take(c, M, 1, sizeof *w->best);
   w->targets = take(c, M, 1, sizeof *w->targets);
@@ -181,9 +182,17 @@ static void layout_backward(fc_work *w, cursor *c) {
   if (s->arch->gated) w->dact = floats(c, w->max_rows, slot[FC_SLOT_DOWN].in);
 }
 
+static void layout_members(fc_work *w, cursor *c) {
+  w->members = take(c, w->max_sequences, 1, sizeof *w->members);
+  w->first_sequence = take(c, w->max_sequences + 1, 1, sizeof *w->first_sequence);
+  w->bounds = take(c, w->max_sequences + 1, 1, sizeof *w->bounds);
+  w->head_bounds = take(c, w->max_sequences + 1, 1, sizeof *w->head_bounds);
+}
+
 /* Lays out `w`, which has its model and limits, behind the struct itself. */
 static void layout(fc_work *w, cursor *c) {
   take(c, 1, 1, sizeof *w);
+  layout_members(w, c);
   layout_trunk(w, c);
   layout_adapters(w, c);
   layout_head(w, c);
@@ -237,20 +246,20 @@ void fc_work_destroy(fc_work **work) {
 
 /* ---- access ---------------------------------------------------------------------------------- */
 
-const float *fc_work_tensor(const fc_work *w, int tensor) {
+const float *fc_work_tensor(const fc_work *w, const fc_work_member *m, int tensor) {
   if (tensor == FC_TENSOR_NONE) return NULL;
-  int part = fc_trainable_whole(w->trainable, tensor);
-  if (part >= 0) return w->theta + w->trainable->parts[part].offset;
+  int part = fc_trainable_whole(m->trainable, tensor);
+  if (part >= 0) return m->theta + m->trainable->parts[part].offset;
   return w->model->weights + w->model->tensors[tensor].offset;
 }
 
-float *fc_work_gradient(const fc_work *w, int tensor) {
-  int part = fc_trainable_whole(w->trainable, tensor);
-  return part >= 0 && w->dtheta ? w->dtheta + w->trainable->parts[part].offset : NULL;
+float *fc_work_gradient(const fc_work_member *m, int tensor) {
+  int part = fc_trainable_whole(m->trainable, tensor);
+  return part >= 0 && m->dtheta ? m->dtheta + m->trainable->parts[part].offset : NULL;
 }
 
 bool fc_work_goes_below(const fc_work *w, int stage) {
-  return w->dtheta && fc_trainable_lowest_stage(w->trainable) < stage;
+  return w->backward && fc_trainable_lowest_stage(w->trainable) < stage;
 }
 
 void fc_work_swap_gradients(fc_work *w) {

@@ -14,7 +14,7 @@ enum { N = 512, R = 8, VOCABULARY = 2048 };
 /* One array for each role, large enough for all widths. */
 typedef struct {
   int width;
-  float *x, *y, *dy, *w, *dw, *h, *dh, *scratch, *lse;
+  float *x, *y, *dy, *w, *dw, *h, *dh, *scratch, *lse, *ones;
   int32_t *targets;
   int64_t start[N + 1];
   int sequences;
@@ -90,11 +90,11 @@ static void fixed_add(bench *b) {
   fc_k_fixed_add((int64_t *)b->scratch, b->x, 0.3, 0x1p20, (int64_t)N * b->width);
 }
 static void lm_head_fwd(bench *b) {
-  fc_k_lm_head(b->lse, NULL, NULL, NULL, NULL, b->x, b->w, NULL, b->targets, 1, N, b->width,
+  fc_k_lm_head(b->lse, NULL, NULL, NULL, NULL, b->x, b->w, NULL, b->targets, b->ones, N, b->width,
                VOCABULARY, b->scratch);
 }
 static void lm_head_bwd(bench *b) {
-  fc_k_lm_head(b->lse, NULL, b->y, NULL, NULL, b->x, b->w, NULL, b->targets, 1, N, b->width,
+  fc_k_lm_head(b->lse, NULL, b->y, NULL, NULL, b->x, b->w, NULL, b->targets, b->ones, N, b->width,
                VOCABULARY, b->scratch);
 }
 
@@ -168,6 +168,7 @@ int main(void) {
              .h = numbers(most),
              .dh = numbers(most),
              .lse = numbers(most),
+             .ones = numbers(N),
              .scratch = numbers(4 * most),
              .targets = calloc(N, sizeof(int32_t))};
   if (!b.targets) return 1;

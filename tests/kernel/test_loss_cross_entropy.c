@@ -123,8 +123,7 @@ static void xent_gradient_is_the_derivative(void **state) {
 typedef struct {
   int64_t N;
   int C, V;
-  float scale;
-  float *x, *W, *bias, *loss, *dx, *dW, *dbias, *scratch;
+  float *x, *W, *bias, *loss, *dx, *dW, *dbias, *scratch, *scale;
   int32_t *targets, *best;
 } head;
 
@@ -132,7 +131,6 @@ static head new_head(int64_t N, int C, int V) {
   return (head){.N = N,
                 .C = C,
                 .V = V,
-                .scale = 0.5f,
                 .x = normals(N * C, 1, 1),
                 .W = normals((int64_t)V * C, 2.0 / sqrt(C), 2),
                 .bias = normals(V, 1, 3),
@@ -141,6 +139,7 @@ static head new_head(int64_t N, int C, int V) {
                 .dW = normals((int64_t)V * C, 1, 6),
                 .dbias = normals(V, 1, 7),
                 .scratch = zeros((int64_t)fc_k_lm_head_scratch(N, C, V)),
+                .scale = normals(N, 0.5, 8),
                 .targets = targets_of(N, V),
                 .best = new_array(N, 4)};
 }
@@ -212,10 +211,10 @@ static void head_starts_with_forbidden_words(void **state) {
 
 static double head_value(void *context) {
   head *h = context;
-  fc_k_lm_head_ref(h->loss, NULL, NULL, NULL, NULL, h->x, h->W, h->bias, h->targets, 1, h->N, h->C,
-                   h->V, NULL);
+  fc_k_lm_head_ref(h->loss, NULL, NULL, NULL, NULL, h->x, h->W, h->bias, h->targets, h->scale, h->N,
+                   h->C, h->V, NULL);
   double sum = 0.0;
-  for (int64_t n = 0; n < h->N; n++) sum += h->scale * (double)h->loss[n];
+  for (int64_t n = 0; n < h->N; n++) sum += (double)h->scale[n] * (double)h->loss[n];
   return sum;
 }
 
@@ -238,6 +237,7 @@ static void head_row_stands_alone(void **state) {
     head one = new_head(1, 16, 5000);
     memcpy(one.x, all.x + n * 16, 16 * sizeof(float));
     one.targets[0] = all.targets[n];
+    one.scale[0] = all.scale[n];
     run_head(&one);
     assert_same_bits(one.loss, all.loss + n, 1);
     assert_same_bits(one.dx, all.dx + n * 16, 16);
