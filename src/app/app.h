@@ -19,7 +19,7 @@ typedef struct {
   const char *size, *output, *format, *base;
   const char *set[FC_SETS_MAX];
   size_t sets;
-  bool resume, overwrite, again, json, quiet, help;
+  bool resume, overwrite, again, json, quiet, quick, help;
   int ranks, threads;                                                  /* check: 0: as now */
   const char *model, *tokenizer, *prompt, *temperature, *top_p, *seed; /* generate */
   int steps;                                                           /* generate: 0: default */
@@ -43,6 +43,7 @@ fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_pretrain(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_info(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_generate(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_bench(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_export(const fc_comm *comm, const fc_arguments *a);
 
@@ -102,6 +103,10 @@ typedef struct {
 void fc_progress_begin(fc_progress *p, bool quiet);
 void fc_progress_round(void *progress, const fc_round_report *r);
 void fc_progress_end(fc_progress *p);
+
+/* Names and meanings of the benchmarks (command_bench.c), NULL beyond the last. */
+const char *fc_bench_name(size_t i);
+const char *fc_bench_meaning(size_t i);
 
 /* Facts of the build and the call; borrowed static memory. */
 const fc_fact *fc_app_facts(const fc_arguments *a, size_t *n);

@@ -126,6 +126,7 @@ static const struct {
     {"methods", fc_method_name, fc_method_meaning},
     {"models", fc_arch_name, fc_arch_meaning},
     {"datasets", fc_dataset_name, fc_dataset_meaning},
+    {"benchmarks", fc_bench_name, fc_bench_meaning},
 };
 enum { LISTS = sizeof lists / sizeof lists[0] };
 
@@ -139,5 +140,6 @@ fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a) {
       fc_app_say("%-22s %s\n", lists[l].name(i), lists[l].meaning(i));
     return FC_ERR_OK;
   }
-  return fc_fail(FC_ERR_USAGE, "list %s: allowed are methods, models, datasets, experiments", what);
+  return fc_fail(FC_ERR_USAGE,
+                 "list %s: allowed are methods, models, datasets, experiments, benchmarks", what);
 }

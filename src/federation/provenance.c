@@ -1,5 +1,6 @@
 /* provenance.c - what a result file tells about where its numbers come from. */
 #include "federation.h"
+#include "fedcell/fc_machine.h"
 #include "fedcell/fc_timer.h"
 #include <math.h>
 #include <stdio.h>
@@ -11,25 +12,9 @@ typedef struct {
   char cpu[TEXT_SIZE], mpi[MPI_MAX_LIBRARY_VERSION_STRING], written[TEXT_SIZE];
 } machine;
 
-/* "model name" of the first processor; "unknown" where the system does not tell. */
-static void cpu_name(char *out) {
-  static const char key[] = "model name\t: ";
-  snprintf(out, TEXT_SIZE, "unknown");
-  FILE *f = fopen("/proc/cpuinfo", "r");
-  if (!f) return;
-  char line[TEXT_SIZE];
-  while (fgets(line, sizeof line, f)) {
-    if (strncmp(line, key, strlen(key)) != 0) continue;
-    line[strcspn(line, "\n")] = '\0';
-    snprintf(out, TEXT_SIZE, "%s", line + strlen(key));
-    break;
-  }
-  fclose(f);
-}
-
 static void find_machine(machine *m) {
   int length = 0;
-  cpu_name(m->cpu);
+  fc_machine_cpu(m->cpu, sizeof m->cpu);
   MPI_Get_library_version(m->mpi, &length);
   m->mpi[strcspn(m->mpi, ",\n")] = '\0';
   time_t now = time(NULL);
