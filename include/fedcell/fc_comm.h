@@ -7,11 +7,12 @@
  *   FC_TRY(fc_agree(comm, err));      // all ranks get the failure, and its message
  *
  * Sums that must not depend on the number of ranks are taken in 64-bit fixed point
- * (fc_comm_sum_i64). */
+ * (fc_comm_sum_i64), or exactly (fc_sum.h). */
 #ifndef FC_COMM_H
 #define FC_COMM_H
 
 #include "fedcell/fc_err.h"
+#include "fedcell/fc_sum.h"
 #include <mpi.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -64,5 +65,12 @@ fc_err fc_comm_barrier(const fc_comm *comm);
 
 /* Which of `n` items in order belong to `rank`: [*first, *first + *count), sizes differ by <= 1. */
 void fc_comm_share(int64_t n, int size, int rank, int64_t *first, int64_t *count);
+/* Collective. n doubles in order lie on rank 0 in `all` (elsewhere not looked at); each rank's
+ * share of them in `own`. Scatter: from `all` to `own`; gather: back. */
+fc_err fc_comm_scatter(const fc_comm *comm, const double *all, int64_t n, double *own);
+fc_err fc_comm_gather(const fc_comm *comm, const double *own, int64_t n, double *all);
+
+/* Local. How rooms that know no MPI join their values over these ranks. Borrows comm. */
+fc_reduction fc_comm_reduction(const fc_comm *comm);
 
 #endif

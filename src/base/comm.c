@@ -148,3 +148,56 @@ void fc_comm_share(int64_t n, int size, int rank, int64_t *first, int64_t *count
   *first = rank * each + (rank < extra ? rank : extra);
   *count = each + (rank < extra ? 1 : 0);
 }
+
+/* Shares of more than PIECE doubles go in several messages, which MPI keeps in order. */
+static fc_err send_doubles(const fc_comm *comm, const double *x, int64_t n, int to) {
+  for (int64_t at = 0; at < n; at += PIECE) {
+    int piece = (int)(n - at < PIECE ? n - at : PIECE);
+    MPI_TRY(MPI_Send(x + at, piece, MPI_DOUBLE, to, 0, comm->world));
+  }
+  return FC_ERR_OK;
+}
+
+static fc_err receive_doubles(const fc_comm *comm, double *x, int64_t n, int from) {
+  for (int64_t at = 0; at < n; at += PIECE) {
+    int piece = (int)(n - at < PIECE ? n - at : PIECE);
+    MPI_TRY(MPI_Recv(x + at, piece, MPI_DOUBLE, from, 0, comm->world, MPI_STATUS_IGNORE));
+  }
+  return FC_ERR_OK;
+}
+
+fc_err fc_comm_scatter(const fc_comm *comm, const double *all, int64_t n, double *own) {
+  int64_t first = 0, count = 0;
+  fc_comm_share(n, comm->size, comm->rank, &first, &count);
+  if (comm->rank != 0) return receive_doubles(comm, own, count, 0);
+  if (count > 0) memcpy(own, all, (size_t)count * sizeof *own);
+  for (int rank = 1; rank < comm->size; rank++) {
+    fc_comm_share(n, comm->size, rank, &first, &count);
+    FC_TRY(send_doubles(comm, all + first, count, rank));
+  }
+  return FC_ERR_OK;
+}
+
+fc_err fc_comm_gather(const fc_comm *comm, const double *own, int64_t n, double *all) {
+  int64_t first = 0, count = 0;
+  fc_comm_share(n, comm->size, comm->rank, &first, &count);
+  if (comm->rank != 0) return send_doubles(comm, own, count, 0);
+  if (count > 0) memcpy(all, own, (size_t)count * sizeof *own);
+  for (int rank = 1; rank < comm->size; rank++) {
+    fc_comm_share(n, comm->size, rank, &first, &count);
+    FC_TRY(receive_doubles(comm, all + first, count, rank));
+  }
+  return FC_ERR_OK;
+}
+
+static fc_err sum_i64(const void *comm, int64_t *x, size_t n) {
+  return fc_comm_sum_i64(comm, x, n);
+}
+
+static fc_err max_f64(const void *comm, double *x, size_t n) {
+  return fc_comm_max(comm, x, n);
+}
+
+fc_reduction fc_comm_reduction(const fc_comm *comm) {
+  return (fc_reduction){.sum_i64 = sum_i64, .max = max_f64, .arg = comm};
+}

@@ -124,6 +124,48 @@ static void shares_tile_the_items(void **state) {
     }
 }
 
+/* There and back again: every rank gets its own part, rank 0 gets all in order. */
+static void rows_are_scattered_and_gathered(void **state) {
+  (void)state;
+  enum { MOST = 1003 };
+  const int64_t counts[] = {0, 1, 2, 5, MOST};
+  for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+    double all[MOST], own[MOST], back[MOST] = {0};
+    int64_t n = counts[c], first = 0, count = 0;
+    for (int i = 0; i < MOST; i++) all[i] = comm->rank == 0 ? 1.5 * i : NAN;
+    fc_comm_share(n, comm->size, comm->rank, &first, &count);
+    assert_ok(fc_comm_scatter(comm, all, n, own));
+    for (int64_t i = 0; i < count; i++) {
+      assert_true(own[i] == 1.5 * (double)(first + i));
+      own[i] += 1;
+    }
+    assert_ok(fc_comm_gather(comm, own, n, back));
+    for (int64_t i = 0; i < n && comm->rank == 0; i++) assert_true(back[i] == 1.5 * (double)i + 1);
+  }
+}
+
+/* The exact sum of items that lie on any ranks is the sum of all of them on one. */
+static void exact_sums_do_not_know_the_ranks(void **state) {
+  (void)state;
+  enum { ITEMS = 5000 };
+  const fc_reduction over = fc_comm_reduction(comm);
+  fc_sum alone = {0}, own[2] = {{{0}, 0, 0, 0}};
+  double largest = -1;
+  for (int i = 0; i < ITEMS; i++) {
+    double x = ldexp(sin(i), i % 300 - 150);
+    fc_sum_add(&alone, x);
+    if (i * 7 / 3 % comm->size != comm->rank) continue;
+    fc_sum_add(&own[0], x);
+    fc_sum_add(&own[1], i == 77 ? INFINITY : x);
+    largest = fmax(largest, i);
+  }
+  assert_ok(fc_sum_over(&over, own, 2));
+  assert_true(fc_sum_value(&own[0]) == fc_sum_value(&alone));
+  assert_true(fc_sum_value(&own[1]) == INFINITY);
+  assert_ok(fc_max_over(&over, &largest, 1));
+  assert_true(largest == ITEMS - 1);
+}
+
 static int run(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_well),
@@ -135,6 +177,8 @@ static int run(void) {
       cmocka_unit_test(prefixes),
       cmocka_unit_test(broadcasts),
       cmocka_unit_test(shares_tile_the_items),
+      cmocka_unit_test(rows_are_scattered_and_gathered),
+      cmocka_unit_test(exact_sums_do_not_know_the_ranks),
       cmocka_unit_test(the_end_is_common),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
