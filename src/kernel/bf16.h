@@ -34,4 +34,33 @@ static inline int64_t fc_bf16_index(int64_t I, int64_t o, int64_t i) {
   return block * BF16_TILE + i % BF16_DEPTH / 2 * (2 * BF16_PANEL) + o % BF16_PANEL * 2 + i % 2;
 }
 
+/* ---- paths ----------------------------------------------------------------------------------- */
+
+/* C (rows, 16 panels) = start + A B over `blocks` blocks of BF16_DEPTH. A is x's rows as tiles
+ * [rows/16][blocks][16][32], the last rows padded. C and start have room for whole tiles. */
+typedef struct {
+  const fc_bf16 *a, *b;
+  int64_t a_next, b_next; /* elements from 16 rows to the next, from a panel to the next */
+  int64_t blocks;
+  const float *start; /* NULL: zero */
+  int64_t ld_start;   /* 0: one row for all */
+  float *c;
+  int64_t ldc;
+} fc_bf16_tiles;
+
+/* One implementation. A row of C must not depend on the other rows. */
+typedef struct {
+  const char *name;
+  bool fast; /* faster than f32 products */
+  bool (*available)(void);
+  void (*begin)(void); /* before and after a thread's calls of run; may be NULL */
+  void (*end)(void);
+  /* A of x (rows, I) ldx: rounded to bf16, padded with zeros to whole tiles. */
+  void (*convert)(fc_bf16 *a, const float *x, int64_t ldx, int rows, int I);
+  void (*run)(const fc_bf16_tiles *t, int rows, int panels); /* rows 1..32, panels 1..2 */
+} fc_bf16_path;
+
+const fc_bf16_path *fc_bf16_current_path(void);
+extern const fc_bf16_path fc_bf16_amx, fc_bf16_avx512, fc_bf16_plain;
+
 #endif
