@@ -105,6 +105,16 @@ void fc_batcher_destroy(fc_batcher **b);
 fc_err fc_batcher_fill(fc_batcher *b, const fc_corpus *c, const fc_tokenizer *tok,
                        const uint32_t *samples, int n, fc_loss_kind kind, fc_rng masking,
                        const fc_batch **out);
+/* The same of several devices' samples one after the other, each part masked from its own stream as
+ * if it were alone. */
+typedef struct {
+  const uint32_t *samples;
+  int n;
+  fc_rng masking;
+} fc_batch_part;
+fc_err fc_batcher_fill_parts(fc_batcher *b, const fc_corpus *c, const fc_tokenizer *tok,
+                             const fc_batch_part *parts, int n_parts, fc_loss_kind kind,
+                             const fc_batch **out);
 
 /* ---- split over devices -----------------------------------------------------------------------
  */

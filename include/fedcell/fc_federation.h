@@ -96,6 +96,7 @@ typedef struct {
   double node_bytes;        /* the whole node */
   double idle_device_bytes; /* each further simulated device that does not train */
   double thread_bytes;      /* what one training thread holds */
+  int cohort_devices;       /* that a thread trains at a time */
   double participant_bytes; /* each further participant of a round */
   double flop_per_round, uplink_bits_per_round, downlink_bits_per_round;
 } fc_estimate;

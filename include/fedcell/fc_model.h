@@ -88,6 +88,12 @@ const fc_tensor *fc_model_tensors(const fc_model *model, size_t *n);
 const fc_tensor *fc_model_find_tensor(const fc_model *model, const char *name);
 void fc_model_set_weights(fc_model *model, const float *weights); /* borrowed */
 const float *fc_model_weights(const fc_model *model);
+/* Panels for products in bf16 (fc_kernel.h) of the linear layers of the blocks and of the LM head,
+ * each W and W^T: 4 bytes a weight. What is trained whole stays in f32, and so do embeddings,
+ * norms and the classification head. */
+size_t fc_model_panel_count(const fc_model *model); /* elements */
+void fc_model_pack(const fc_model *model, fc_bf16 *panels);
+void fc_model_set_panels(fc_model *model, const fc_bf16 *panels); /* borrowed; NULL: f32 */
 /* Initialises as the family's reference does (normal 0.02, GPT-2's residual scaling, norms 1/0);
  * only the tensors with is_head if heads_only. */
 void fc_model_init_weights(const fc_model *model, uint64_t seed, bool heads_only, float *weights);

@@ -22,8 +22,10 @@ static void show_estimate(const fc_estimate *e, int ranks, int threads) {
   fc_app_say("# weights:    %zu in the base, %zu trained\n", e->base_weights, e->trained_weights);
   fc_app_say("# memory:     %s a node: %s a rank", BYTES(a, node_bytes), BYTES(b, rank_bytes));
   fc_app_say(" and %s of base weights shared by all\n", BYTES(a, node_shared_bytes));
-  fc_app_say("#             of a rank's: %s a training thread, %s a participant of its rounds\n",
-             BYTES(a, thread_bytes), BYTES(b, participant_bytes));
+  fc_app_say("#             of a rank's: %s a training thread (cohort of %d device%s), %s a "
+             "participant of its rounds\n",
+             BYTES(a, thread_bytes), e->cohort_devices, e->cohort_devices == 1 ? "" : "s",
+             BYTES(b, participant_bytes));
   fc_app_say("#             each further simulated device: %s\n", BYTES(a, idle_device_bytes));
   fc_app_say("# one round:  %u participants, %s", e->participants,
              fc_app_human(a, e->flop_per_round, "FLOP"));
@@ -35,11 +37,12 @@ static void show_estimate(const fc_estimate *e, int ranks, int threads) {
 /* The same figures for programs. */
 static fc_err show_estimate_json(const fc_estimate *e) {
   json_t *o = json_pack(
-      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "devices",
-      (json_int_t)e->devices, "participants", (json_int_t)e->participants, "samples_train",
-      (json_int_t)e->samples_train, "samples_public", (json_int_t)e->samples_public, "samples_test",
-      (json_int_t)e->samples_test, "base_weights", (json_int_t)e->base_weights, "trained_weights",
-      (json_int_t)e->trained_weights, "node_bytes", e->node_bytes, "rank_bytes", e->rank_bytes,
+      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+      "devices", (json_int_t)e->devices, "participants", (json_int_t)e->participants,
+      "samples_train", (json_int_t)e->samples_train, "samples_public",
+      (json_int_t)e->samples_public, "samples_test", (json_int_t)e->samples_test, "base_weights",
+      (json_int_t)e->base_weights, "trained_weights", (json_int_t)e->trained_weights,
+      "cohort_devices", e->cohort_devices, "node_bytes", e->node_bytes, "rank_bytes", e->rank_bytes,
       "node_shared_bytes", e->node_shared_bytes, "thread_bytes", e->thread_bytes,
       "participant_bytes", e->participant_bytes, "idle_device_bytes", e->idle_device_bytes,
       "flop_per_round", e->flop_per_round, "uplink_bits_per_round", e->uplink_bits_per_round,

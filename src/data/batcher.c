@@ -92,11 +92,16 @@ static void masked_targets(masker *m, int32_t *tokens, int length, int32_t *targ
   }
 }
 
-static fc_err check_room(const fc_batcher *b, const fc_corpus *c, const uint32_t *samples, int n) {
-  int64_t rows = 0;
-  FC_CHECK(n >= 1 && n <= b->max_sequences, SHAPE, "a batch of %d sequences, room is for 1 to %d",
-           n, b->max_sequences);
-  for (int i = 0; i < n; i++) rows += c->start[samples[i] + (size_t)1] - c->start[samples[i]];
+static fc_err check_room(const fc_batcher *b, const fc_corpus *c, const fc_batch_part *parts,
+                         int n_parts) {
+  int64_t rows = 0, n = 0;
+  for (int p = 0; p < n_parts; p++) {
+    n += parts[p].n;
+    for (int i = 0; i < parts[p].n; i++)
+      rows += c->start[parts[p].samples[i] + (size_t)1] - c->start[parts[p].samples[i]];
+  }
+  FC_CHECK(n >= 1 && n <= b->max_sequences, SHAPE, "a batch of %lld sequences, room is for 1 to %d",
+           (long long)n, b->max_sequences);
   FC_CHECK(rows <= b->max_rows, SHAPE, "a batch of %lld tokens, room is for %lld", (long long)rows,
            (long long)b->max_rows);
   return FC_ERR_OK;
@@ -112,11 +117,26 @@ static void copy_sample(fc_batcher *b, const fc_corpus *c, int i, uint32_t sampl
   b->start[i + 1] = begin + length;
 }
 
-fc_err fc_batcher_fill(fc_batcher *b, const fc_corpus *c, const fc_tokenizer *tok,
-                       const uint32_t *samples, int n, fc_loss_kind kind, fc_rng masking,
-                       const fc_batch **out) {
-  masker m = {.rng = masking};
-  FC_TRY(check_room(b, c, samples, n));
+/* The samples of one part become the sequences from `first` on. */
+static void add_part(fc_batcher *b, const fc_corpus *c, masker *m, const fc_batch_part *part,
+                     fc_loss_kind kind, int first) {
+  m->rng = part->masking;
+  for (int i = first; i < first + part->n; i++) {
+    uint32_t sample = part->samples[i - first];
+    copy_sample(b, c, i, sample);
+    int32_t *tokens = b->tokens + b->start[i], *targets = b->targets + b->start[i];
+    int length = (int)(b->start[i + 1] - b->start[i]);
+    if (kind == FC_LOSS_CAUSAL_LM) causal_targets(c, tokens, length, c->second[sample], targets);
+    if (kind == FC_LOSS_MASKED_LM) masked_targets(m, tokens, length, targets);
+  }
+}
+
+fc_err fc_batcher_fill_parts(fc_batcher *b, const fc_corpus *c, const fc_tokenizer *tok,
+                             const fc_batch_part *parts, int n_parts, fc_loss_kind kind,
+                             const fc_batch **out) {
+  masker m = {0};
+  int sequences = 0;
+  FC_TRY(check_room(b, c, parts, n_parts));
   if (kind == FC_LOSS_MASKED_LM) {
     m.specials = fc_tokenizer_specials(tok);
     m.vocab = fc_tokenizer_vocab_size(tok);
@@ -125,15 +145,9 @@ fc_err fc_batcher_fill(fc_batcher *b, const fc_corpus *c, const fc_tokenizer *to
              fc_tokenizer_kind(tok));
   }
   b->start[0] = 0;
-  for (int i = 0; i < n; i++) {
-    copy_sample(b, c, i, samples[i]);
-    int32_t *tokens = b->tokens + b->start[i], *targets = b->targets + b->start[i];
-    int length = (int)(b->start[i + 1] - b->start[i]);
-    if (kind == FC_LOSS_CAUSAL_LM)
-      causal_targets(c, tokens, length, c->second[samples[i]], targets);
-    if (kind == FC_LOSS_MASKED_LM) masked_targets(&m, tokens, length, targets);
-  }
-  b->batch = (fc_batch){.sequences = n,
+  for (int p = 0; p < n_parts; sequences += parts[p++].n)
+    add_part(b, c, &m, &parts[p], kind, sequences);
+  b->batch = (fc_batch){.sequences = sequences,
                         .start = b->start,
                         .tokens = b->tokens,
                         .types = c->use_types ? b->types : NULL,
@@ -141,4 +155,11 @@ fc_err fc_batcher_fill(fc_batcher *b, const fc_corpus *c, const fc_tokenizer *to
                         .labels = b->labels};
   *out = &b->batch;
   return FC_ERR_OK;
+}
+
+fc_err fc_batcher_fill(fc_batcher *b, const fc_corpus *c, const fc_tokenizer *tok,
+                       const uint32_t *samples, int n, fc_loss_kind kind, fc_rng masking,
+                       const fc_batch **out) {
+  const fc_batch_part part = {samples, n, masking};
+  return fc_batcher_fill_parts(b, c, tok, &part, 1, kind, out);
 }

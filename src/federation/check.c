@@ -13,6 +13,10 @@ static void check_participants(fc_config *cfg) {
   if (s.participants > devices)
     fc_config_fault(cfg, "federation.participants", "must be at most population.devices = %lld",
                     (long long)devices);
+  if ((int64_t)s.cohort * s.local.batch > INT32_MAX)
+    fc_config_fault(cfg, "federation.cohort",
+                    "cohort x federation.local.batch is %lld sequences, at most 2147483647",
+                    (long long)s.cohort * s.local.batch);
   int64_t batch =
       fc_participants_per_round(&s, (uint32_t)devices) * s.local.batch * s.local.accumulate;
   if (option_is(cfg, "federation.method", "centralised") && batch > INT32_MAX)

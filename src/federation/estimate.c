@@ -28,7 +28,13 @@ static void memory(const fc_task_setup *task, const fc_federation_settings *s,
                    const fc_method *method, int ranks, int threads, fc_estimate *e) {
   double P = (double)e->trained_weights, bytes = sizeof(float);
   e->node_shared_bytes = (double)e->base_weights * bytes;
-  e->thread_bytes = (double)fc_threads_bytes(task, s->local.batch, &s->local.optimizer, 1);
+  fc_thread_room room = {.cohort = 1, .batch = s->local.batch};
+  if (!method->pools_data) {
+    room.cohort = fc_cohort_devices(task, s, e->participants, ranks, threads);
+    room.optimizer = &s->local.optimizer;
+  }
+  e->cohort_devices = room.cohort;
+  e->thread_bytes = (double)fc_threads_bytes(task, &room, 1);
   /* its trained copy and its row of the plan */
   e->participant_bytes = P * bytes + sizeof(fc_participant);
   e->idle_device_bytes = method->device_bytes ? (double)method->device_bytes((size_t)P) : 0.0;
@@ -72,9 +78,7 @@ fc_err fc_federation_estimate(fc_config *cfg, int ranks, int threads, fc_estimat
   fc_task_setup task = {0};
   fc_federation_settings s = fc_federation_settings_read(cfg);
   *out = (fc_estimate){.devices = (uint32_t)fc_config_int(cfg, "population.devices")};
-  fc_cell *cell = NULL;
-  fc_err err = fc_check_configuration(cfg, &cell);
-  fc_cell_destroy(&cell);
+  fc_err err = fc_federation_check(cfg);
   if (err == FC_ERR_OK) err = fc_task_create(NULL, cfg, &task);
   if (err == FC_ERR_OK) fill(&task, &s, ranks, threads, out);
   fc_task_destroy(&task);

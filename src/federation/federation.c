@@ -25,6 +25,17 @@ static fc_err init_theta(fc_federation *fed) {
   return err == FC_ERR_OK ? err : fc_fail(err, "adapter.init: %s", fc_err_message());
 }
 
+static fc_err create_threads(fc_federation *fed) {
+  int threads = omp_get_max_threads();
+  uint32_t n = (uint32_t)fc_participants_per_round(&fed->set, fc_cell_devices(fed->cell));
+  fc_thread_room room = {.cohort = 1, .batch = fed->set.local.batch};
+  if (!fed->method->pools_data) {
+    room.cohort = fc_cohort_devices(&fed->task, &fed->set, n, fed->comm->size, threads);
+    room.optimizer = &fed->set.local.optimizer;
+  }
+  return fc_threads_create(&fed->task, &room, threads, &fed->threads);
+}
+
 static fc_err local_setup(fc_federation *fed) {
   FC_TRY(check_settings(fed));
   fed->P = fc_trainable_count(fed->task.trainable);
@@ -34,8 +45,7 @@ static fc_err local_setup(fc_federation *fed) {
   double length = fc_task_mean_length(&fed->task, fc_cell_devices(fed->cell), &samples);
   fed->flop_per_token =
       fc_trainable_flop_per_token(fed->task.trainable, length, fed->task.loss != FC_LOSS_CLASSIFY);
-  FC_TRY(fc_threads_create(&fed->task, fed->set.local.batch, &fed->set.local.optimizer,
-                           omp_get_max_threads(), &fed->threads));
+  FC_TRY(create_threads(fed));
   return fc_record_create(fed);
 }
 

@@ -34,6 +34,7 @@ typedef struct {
   double server_flops;
   double target_loss, target_accuracy; /* 0: none */
   int64_t checkpoint_every;
+  int cohort; /* devices that a thread trains at a time; 0: automatic */
   fc_local_settings local;
 } fc_federation_settings;
 fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
@@ -83,26 +84,42 @@ int fc_task_first_position(const fc_config *cfg);
 
 /* ---- training (train.c, parallel.c) ---------------------------------------------------------- */
 
-/* What one thread needs to train: activations, batch arrays, gradient, optimiser state. */
+struct fc_trainee; /* one device while it trains */
+
+/* What one thread needs to train a cohort: activations, batch arrays, and for each of its devices
+ * gradient and optimiser state. */
 typedef struct {
   fc_work *work;
   fc_batcher *batcher;
-  float *gradient;        /* (P) */
-  float *optimizer_state; /* fc_optimizer_state_count */
-  uint32_t *samples;      /* (batch) */
+  struct fc_trainee *trainees; /* (cohort) */
+  fc_member *members;          /* (cohort) */
+  fc_batch_part *parts;        /* (cohort) */
+  uint32_t *samples;           /* (cohort, batch) */
+  float *gradients;            /* (cohort, P) */
+  float *optimizer_states;     /* (cohort, fc_optimizer_state_count) */
 } fc_thread;
 
+/* What the threads must have room for. */
 typedef struct {
-  int n;
+  int cohort;                             /* devices at a time */
+  int batch;                              /* sequences of each, up to the corpus' longest */
+  const fc_optimizer_settings *optimizer; /* NULL: no gradients and optimiser states of their own
+                                             (data-parallel training keeps them elsewhere) */
+} fc_thread_room;
+
+typedef struct {
+  int n, cohort;
   fc_thread *thread;
 } fc_threads;
-/* Local. For batches of `batch` sequences up to the corpus' longest. o NULL: no gradient and no
- * optimiser state of its own (evaluation; data-parallel training, which keeps them elsewhere). */
-fc_err fc_threads_create(const fc_task_setup *task, int batch, const fc_optimizer_settings *o,
-                         int n, fc_threads *out);
+/* Local. */
+fc_err fc_threads_create(const fc_task_setup *task, const fc_thread_room *room, int n,
+                         fc_threads *out);
 void fc_threads_destroy(fc_threads *t);
-size_t fc_threads_bytes(const fc_task_setup *task, int batch, const fc_optimizer_settings *o,
-                        int n);
+size_t fc_threads_bytes(const fc_task_setup *task, const fc_thread_room *room, int n);
+/* Local. Devices of a cohort: federation.cohort, or by the rows that a product needs to be fast;
+ * never more than a thread's share of the participants. No result depends on it. */
+int fc_cohort_devices(const fc_task_setup *task, const fc_federation_settings *s,
+                      uint32_t participants, int ranks, int threads);
 
 /* A participant: the plan above, what came out below. */
 typedef struct {
@@ -144,7 +161,7 @@ struct fc_federation {
   double sim_time_s, total_energy_j;
 };
 
-/* Local. Trains own participants from round->theta in place, one device a thread. */
+/* Local. Trains own participants from round->theta in place, a cohort of devices a thread. */
 fc_err fc_train_participants(fc_federation *fed, fc_round *round);
 
 /* Data-parallel training of one model on pooled samples: the gradient of a step is the mean over
@@ -198,6 +215,7 @@ fc_err fc_evaluate_alone(fc_federation *fed, fc_thread *thread, const float *the
 typedef struct fc_method {
   const char *name, *meaning;
   bool keeps_device_models; /* devices are trained where their model lives */
+  bool pools_data;          /* no device trains: threads take micro-batches of pooled samples */
   /* Collective; each may be NULL where it says so. */
   fc_err (*create)(fc_federation *fed, void **state); /* or NULL */
   void (*destroy)(void *state);                       /* or NULL */

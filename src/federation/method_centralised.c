@@ -127,6 +127,7 @@ const fc_method fc_method_centralised = {
     .name = "centralised",
     .meaning = "all devices' data in one place: the server trains one model on their union with "
                "the same number of steps and samples",
+    .pools_data = true,
     .create = create,
     .destroy = destroy,
     .plan = plan,

@@ -100,6 +100,9 @@ static const fc_option federation_options[] = {
      "Devices drawn at random for a round; 0: by federation.fraction."},
     {"federation.fraction", FC_OPT_REAL, "", "0.2", 1e-9, 1, NULL,
      "Share of the devices that takes part in a round (at least one)."},
+    {"federation.cohort", FC_OPT_INT, "devices", "0", 0, 65536, NULL,
+     "Devices whose tokens a thread takes through the frozen weights in one product; costs memory, "
+     "changes no result. 0: as many as make the products fast (see `fedcell check`)."},
     {"federation.weighting", FC_OPT_CHOICE, "", "samples", FC_OPTION_ANY, weighting_name,
      "Weights of the average: by a device's number of samples, or all equal."},
     {"federation.bits_per_weight", FC_OPT_INT, "bit", "32", 1, 64, NULL,
@@ -187,6 +190,7 @@ fc_federation_settings fc_federation_settings_read(const fc_config *cfg) {
       .server_flops = REAL("server_flops"),
       .target_loss = fc_config_real(cfg, "stop.target_loss"),
       .target_accuracy = fc_config_real(cfg, "stop.target_accuracy"),
+      .cohort = (int)INT("cohort"),
       .checkpoint_every = fc_config_int(cfg, "checkpoint.every_rounds"),
       .local = {.iterations = (int)INT("local.iterations"),
                 .batch = (int)INT("local.batch"),

@@ -1,15 +1,17 @@
 /* loss.c - cross entropy, alone and fused with the (tied) language-model head.
  *
- * The fused form never holds (N,V) logits: it gathers blocks of rows that have a target, walks the
- * vocabulary in chunks with a running maximum and sum (online softmax [Milakov+Gimelshein 2018]),
- * and for the gradient walks it again. A vocabulary of one chunk is walked once. */
+ * The fused form never holds (N,V) logits: it gathers blocks of rows that have a target and walks
+ * the vocabulary in chunks with a running maximum and sum (online softmax [Milakov+Gimelshein
+ * 2018]). The gradient of x needs no second walk: sum_v exp(logit_v - largest) W_v grows on the
+ * way, scaled down whenever the maximum rises, and is divided by the sum at the end. Only a
+ * gradient of the table itself walks again, unless the vocabulary is a single chunk. */
 #include "approx.h"
 #include "fedcell/fc_batch.h"
 #include "kernel.h"
 #include "softmax.h"
 #include <math.h>
 
-enum { ROW_BLOCK = 256, VOCABULARY_CHUNK = 4096 };
+enum { ROW_BLOCK = 256, VOCABULARY_CHUNK = 4096 }; /* a multiple of the panels' 32 */
 
 /* What is known of a row's logits so far. */
 typedef struct {
@@ -27,18 +29,22 @@ static int64_t first_equal(const float *x, float value, int64_t n) {
 }
 
 /* Takes in logits [v0, v0 + n). A sum over nothing but -inf stays 0; NaN stays NaN. exps (n), if
- * not NULL, receives exp(logit - largest); it may be logits, which must then be the whole row. */
-static void row_take(row_state *r, float *exps, const float *logits, int64_t v0, int64_t n,
-                     int32_t target) {
+ * not NULL, receives exp(logit - largest); it may be logits. Returns by what exponentials of
+ * earlier chunks are to be multiplied. */
+static float row_take(row_state *r, float *exps, const float *logits, int64_t v0, int64_t n,
+                      int32_t target) {
   const float chunk_max = fc_k_row_max(logits, n);
+  float factor = 1.0f;
   if (chunk_max > r->largest) {
-    r->sum *= fc_exp(r->largest - chunk_max);
+    factor = fc_exp(r->largest - chunk_max);
+    r->sum *= factor;
     r->largest = chunk_max;
     r->best = (int32_t)(v0 + first_equal(logits, chunk_max, n));
   }
   if (target >= v0 && target < v0 + n) r->target_logit = logits[target - v0];
   const float shift = r->largest > -INFINITY ? r->largest : 0.0f;
   r->sum += exps ? fc_k_row_exp(exps, logits, shift, n) : fc_k_row_exp_sum(logits, shift, n);
+  return factor;
 }
 
 static float row_loss(const row_state *r) {
@@ -74,7 +80,7 @@ void fc_k_xent(float *loss, int32_t *best, float *dlogits, const float *logits,
 
 /* The weights and where gradients go; the same for every block of rows. */
 typedef struct {
-  const float *W, *bias;
+  fc_lm_table table;
   float *dW, *dbias;
   int C, V, chunk;
   bool gradient;
@@ -99,31 +105,64 @@ size_t fc_k_lm_head_scratch(int64_t N, int C, int V) {
   return rows * (2 * (size_t)C + (size_t)chunk_of(V));
 }
 
-static void block_logits(row_block *b, const head_task *t, int v0, int n) {
-  fc_k_linear_fwd(b->logits, n, b->x, t->C, t->W + (int64_t)v0 * t->C, t->C,
-                  t->bias ? t->bias + v0 : NULL, b->rows, t->C, n, false);
+/* b->logits of words [v0, v0 + n). */
+static void chunk_logits(row_block *b, const head_task *t, int v0, int n) {
+  const float *bias = t->table.bias ? t->table.bias + v0 : NULL;
+  const fc_bf16_epilogue with_bias = {.bias = bias};
+  if (t->table.panels)
+    fc_k_linear_bf16(b->logits, n, b->x, t->C, fc_k_bf16_at(t->table.panels, t->C, v0, 0), t->C,
+                     b->rows, t->C, n, &with_bias);
+  else
+    fc_k_linear_fwd(b->logits, n, b->x, t->C, t->table.W + (int64_t)v0 * t->C, t->C, bias, b->rows,
+                    t->C, n, false);
 }
 
-/* A vocabulary of one chunk is walked once if a gradient follows: the exponentials stay. */
-static bool keeps_exponentials(const head_task *t) {
-  return t->gradient && t->V <= t->chunk;
+/* b->dx (+)= b->logits W for words [v0, v0 + n). */
+static void chunk_dx(row_block *b, const head_task *t, int v0, int n) {
+  const fc_bf16_epilogue sum = {.accumulate = v0 > 0};
+  if (t->table.panels_t)
+    fc_k_linear_bf16(b->dx, t->C, b->logits, n, fc_k_bf16_at(t->table.panels_t, t->V, 0, v0), t->V,
+                     b->rows, n, t->C, &sum);
+  else
+    fc_k_linear_bwd_input(b->dx, t->C, b->logits, n, t->table.W + (int64_t)v0 * t->C, t->C, b->rows,
+                          t->C, n, v0 > 0);
 }
 
-static void block_forward(row_block *b, const head_task *t) {
+static bool has_weight_gradient(const head_task *t) {
+  return t->dW || t->dbias;
+}
+
+/* Losses, and with a gradient of x alone b->dx. */
+static void walk(row_block *b, const head_task *t) {
+  const bool sums_dx = t->gradient && !has_weight_gradient(t);
+  const bool keeps_exps = sums_dx || (t->gradient && t->V <= t->chunk);
   for (int64_t i = 0; i < b->rows; i++) b->state[i] = fresh_row;
   for (int v0 = 0; v0 < t->V; v0 += t->chunk) {
     const int n = (int)fc_k_min(t->chunk, t->V - v0);
-    block_logits(b, t, v0, n);
+    chunk_logits(b, t, v0, n);
     for (int64_t i = 0; i < b->rows; i++) {
       float *row = b->logits + i * n;
-      row_take(&b->state[i], keeps_exponentials(t) ? row : NULL, row, v0, n, b->target[i]);
+      const float factor =
+          row_take(&b->state[i], keeps_exps ? row : NULL, row, v0, n, b->target[i]);
+      if (sums_dx && v0 > 0 && factor != 1.0f) fc_k_scale(b->dx + i * t->C, factor, t->C);
     }
+    if (sums_dx) chunk_dx(b, t, v0, n);
   }
 }
 
+/* b->dx = scale (sum_v softmax_v W_v - W_target) from the sum of walk. */
+static void finish_dx(row_block *b, const head_task *t) {
+  for (int64_t i = 0; i < b->rows; i++) {
+    float *dx = b->dx + i * t->C;
+    fc_k_scale(dx, (float)(b->scale[i] / b->state[i].sum), t->C);
+    fc_k_axpy(dx, -b->scale[i], t->table.W + (int64_t)b->target[i] * t->C, t->C);
+  }
+}
+
+/* b->logits become the gradient of the logits of words [v0, v0 + n). */
 static void chunk_gradient(row_block *b, const head_task *t, int v0, int n) {
-  if (!keeps_exponentials(t)) {
-    block_logits(b, t, v0, n);
+  if (t->V > t->chunk) {
+    chunk_logits(b, t, v0, n);
     for (int64_t i = 0; i < b->rows; i++)
       fc_k_row_exp(b->logits + i * n, b->logits + i * n, b->state[i].largest, n);
   }
@@ -133,16 +172,15 @@ static void chunk_gradient(row_block *b, const head_task *t, int v0, int n) {
   }
 }
 
-static void block_backward(row_block *b, const head_task *t) {
+/* All gradients, when the table has one. */
+static void walk_again(row_block *b, const head_task *t) {
   for (int v0 = 0; v0 < t->V; v0 += t->chunk) {
     const int n = (int)fc_k_min(t->chunk, t->V - v0);
     chunk_gradient(b, t, v0, n);
-    const float *W = t->W + (int64_t)v0 * t->C;
-    fc_k_linear_bwd_input(b->dx, t->C, b->logits, n, W, t->C, b->rows, t->C, n, v0 > 0);
-    if (t->dW || t->dbias)
-      fc_k_linear_bwd_weight(t->dW ? t->dW + (int64_t)v0 * t->C : NULL, t->C,
-                             t->dbias ? t->dbias + v0 : NULL, b->logits, n, b->x, t->C, b->rows,
-                             t->C, n);
+    chunk_dx(b, t, v0, n);
+    fc_k_linear_bwd_weight(t->dW ? t->dW + (int64_t)v0 * t->C : NULL, t->C,
+                           t->dbias ? t->dbias + v0 : NULL, b->logits, n, b->x, t->C, b->rows, t->C,
+                           n);
   }
 }
 
@@ -161,10 +199,9 @@ static int64_t block_gather(row_block *b, const float *x, const int32_t *targets
 }
 
 void fc_k_lm_head(float *loss, int32_t *best, float *dx, float *dW, float *dbias, const float *x,
-                  const float *W, const float *bias, const int32_t *targets, const float *scale,
-                  int64_t N, int C, int V, float *scratch) {
-  const head_task t = {.W = W,
-                       .bias = bias,
+                  const fc_lm_table *table, const int32_t *targets, const float *scale, int64_t N,
+                  int C, int V, float *scratch) {
+  const head_task t = {.table = *table,
                        .dW = dW,
                        .dbias = dbias,
                        .C = C,
@@ -180,13 +217,16 @@ void fc_k_lm_head(float *loss, int32_t *best, float *dx, float *dW, float *dbias
   for (int64_t n = 0; n < N;) {
     n = block_gather(&b, x, targets, scale, n, N, C);
     if (b.rows == 0) break;
-    block_forward(&b, &t);
+    walk(&b, &t);
     for (int64_t i = 0; i < b.rows; i++) {
       loss[b.at[i]] = row_loss(&b.state[i]);
       if (best) best[b.at[i]] = b.state[i].best;
     }
     if (!dx) continue;
-    block_backward(&b, &t);
+    if (has_weight_gradient(&t))
+      walk_again(&b, &t);
+    else
+      finish_dx(&b, &t);
     for (int64_t i = 0; i < b.rows; i++)
       memcpy(dx + b.at[i] * C, b.dx + i * C, (size_t)C * sizeof *dx);
   }

@@ -48,8 +48,9 @@ static void row_gradient(float *dx, float *dW, float *dbias, const float *x, con
 }
 
 void fc_k_lm_head_ref(float *loss, int32_t *best, float *dx, float *dW, float *dbias,
-                      const float *x, const float *W, const float *bias, const int32_t *targets,
+                      const float *x, const fc_lm_table *table, const int32_t *targets,
                       const float *scale, int64_t N, int C, int V, float *scratch) {
+  const float *W = table->W, *bias = table->bias;
   (void)scratch;
   for (int64_t n = 0; n < N; n++) {
     const float *row = x + n * C;

@@ -140,15 +140,19 @@ static void class_loss(fc_work *w, const fc_head *h, const float *x) {
 static void lm_loss(fc_work *w, const fc_head *h, const float *x) {
   const fc_piece *p = &h->out.piece[0];
   bool is_whole = fc_trainable_has_whole(w->trainable, &h->out);
+  bool is_packed = w->model->panels && fc_trainable_whole(w->trainable, p->weight) < 0;
   for (int j = 0, next; j < w->n_members; j = next) {
     next = is_whole ? j + 1 : w->n_members;
     const fc_work_member *m = &w->members[j];
     int64_t first = w->head_bounds[j], at = first * h->out.in;
+    const fc_lm_table table = {.W = fc_work_tensor(w, m, p->weight),
+                               .bias = fc_work_tensor(w, m, p->bias),
+                               .panels = is_packed ? w->model->panels + h->out.panels : NULL,
+                               .panels_t = is_packed ? w->model->panels + h->out.panels_t : NULL};
     fc_k_lm_head(w->loss + first, w->best + first, w->backward ? w->t + at : NULL,
-                 fc_work_gradient(m, p->weight), fc_work_gradient(m, p->bias), x + at,
-                 fc_work_tensor(w, m, p->weight), fc_work_tensor(w, m, p->bias), w->targets + first,
-                 w->scale + first, w->head_bounds[next] - first, h->out.in, h->out.out,
-                 w->lm_scratch);
+                 fc_work_gradient(m, p->weight), fc_work_gradient(m, p->bias), x + at, &table,
+                 w->targets + first, w->scale + first, w->head_bounds[next] - first, h->out.in,
+                 h->out.out, w->lm_scratch);
   }
 }
 

@@ -29,6 +29,8 @@ typedef struct {
 typedef struct {
   int in, out, n_pieces, stage;
   fc_piece piece[FC_ARCH_MAX_PIECES];
+  bool has_panels;         /* in the model's, if it has any (panels.c) */
+  size_t panels, panels_t; /* of W and W^T: where in them */
 } fc_linear;
 
 typedef struct {
@@ -58,6 +60,8 @@ struct fc_model {
   int n_tensors;
   size_t weight_count;
   const float *weights; /* borrowed */
+  size_t panel_count;
+  const fc_bf16 *panels; /* borrowed; NULL: products in f32 */
   int token, position, type;
   fc_norm embed_norm, final_norm; /* weight NONE: absent */
   fc_block *blocks;               /* (layers) */
@@ -65,6 +69,8 @@ struct fc_model {
   int head_stage; /* the heads' first stage: what lies below is the trunk */
 };
 
+/* Gives every linear layer of the blocks and the LM head its place in the panels (panels.c). */
+void fc_model_place_panels(fc_model *model);
 fc_attention_shape fc_model_attention_shape(const fc_model *model);
 /* Angle per position of a head's pair of elements `pair`, with the shape's scaling (rope.c). */
 double fc_model_rope_frequency(const fc_model_shape *shape, int pair);
@@ -176,7 +182,8 @@ struct fc_work {
   float *d, *t;              /* (N,C) gradient on its way down, and a second one */
   float *dqkv;               /* (N, Q + 2 KV) */
   float *dup, *dact;         /* as up and act; the same array where not gated */
-  float *dh;                 /* (N,R) */
+  float **dh;                /* (FC_ARCH_MAX_PIECES) each (N,R) */
+  fc_lora_term *terms;       /* (members, FC_ARCH_MAX_PIECES) of one bf16 product */
   float *dropped, *ddropped; /* (N, widest adapted input) with adapter dropout */
 
   /* one call */
@@ -184,10 +191,10 @@ struct fc_work {
   fc_work_member *members; /* (n_members), room for max_sequences */
   int n_members;
   int32_t *first_sequence; /* (n_members + 1) of each member, in the batch */
-  int64_t *bounds;      /* (n_members + 1) member j owns the rows [bounds[j], bounds[j+1]) */
-  int64_t *head_bounds; /* the same of the rows that reach the head */
-  int64_t n_rows;       /* N */
-  fc_cache *cache;      /* borrowed; NULL: every batch stands alone */
+  int64_t *bounds;         /* (n_members + 1) member j owns the rows [bounds[j], bounds[j+1]) */
+  int64_t *head_bounds;    /* the same of the rows that reach the head */
+  int64_t n_rows;          /* N */
+  fc_cache *cache;         /* borrowed; NULL: every batch stands alone */
   bool backward, dropping;
   bool watching;  /* search for the first activation that is not finite */
   char found[64]; /* where it was found */

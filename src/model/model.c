@@ -238,6 +238,7 @@ fc_err fc_model_create(const fc_model_shape *shape, fc_model **out) {
   add_list(m, checked.arch->trunk);
   add_list(m, checked.arch->heads);
   set_lm_head(m);
+  fc_model_place_panels(m);
   *out = m;
   return FC_ERR_OK;
 }

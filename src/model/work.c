@@ -162,8 +162,13 @@ static void layout_adapters(fc_work *w, cursor *c) {
     float *h = w->training ? floats(c, N, t->lora_rank) : all;
     if (c->base) w->h[i] = h;
   }
+  w->terms = take(c, w->max_sequences, FC_ARCH_MAX_PIECES * sizeof *w->terms, 1);
   if (!w->training) return;
-  w->dh = floats(c, N, t->lora_rank);
+  w->dh = take(c, FC_ARCH_MAX_PIECES, 1, sizeof *w->dh);
+  for (int i = 0; i < FC_ARCH_MAX_PIECES; i++) {
+    float *dh = floats(c, N, t->lora_rank);
+    if (c->base) w->dh[i] = dh;
+  }
   if (t->dropout > 0.0F) {
     w->dropped = floats(c, N, widest_adapted_input(t));
     w->ddropped = floats(c, N, widest_adapted_input(t));

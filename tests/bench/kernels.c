@@ -86,16 +86,17 @@ static void adamw(bench *b) {
   fc_k_adamw(b->y, b->lse, b->scratch, b->x, (fc_adamw){1e-3f, 0.9f, 0.999f, 1e-8f, 0}, 3,
              (int64_t)N * b->width);
 }
-static void fixed_add(bench *b) {
-  fc_k_fixed_add((int64_t *)b->scratch, b->x, 0.3, 0x1p20, (int64_t)N * b->width);
+static void fixed_sum(bench *b) {
+  const double weight = 0.3;
+  fc_k_fixed_sum((int64_t *)b->scratch, b->x, 0, NULL, &weight, 1, 0x1p20, (int64_t)N * b->width);
 }
 static void lm_head_fwd(bench *b) {
-  fc_k_lm_head(b->lse, NULL, NULL, NULL, NULL, b->x, b->w, NULL, b->targets, b->ones, N, b->width,
-               VOCABULARY, b->scratch);
+  fc_k_lm_head(b->lse, NULL, NULL, NULL, NULL, b->x, &(fc_lm_table){.W = b->w}, b->targets, b->ones,
+               N, b->width, VOCABULARY, b->scratch);
 }
 static void lm_head_bwd(bench *b) {
-  fc_k_lm_head(b->lse, NULL, b->y, NULL, NULL, b->x, b->w, NULL, b->targets, b->ones, N, b->width,
-               VOCABULARY, b->scratch);
+  fc_k_lm_head(b->lse, NULL, b->y, NULL, NULL, b->x, &(fc_lm_table){.W = b->w}, b->targets, b->ones,
+               N, b->width, VOCABULARY, b->scratch);
 }
 
 /* Products of N rows count FLOP per width^2, row-wise kernels elements per width. */
@@ -120,7 +121,7 @@ static const struct {
     {"layernorm_bwd all", layernorm_bwd_all, 0, 1},
     {"dropout", dropout, 0, 1},
     {"adamw", adamw, 0, 1},
-    {"fixed_add", fixed_add, 0, 1},
+    {"fixed_sum", fixed_sum, 0, 1},
     {"lm_head_fwd V=2048", lm_head_fwd, 0, 2 * VOCABULARY},
     {"lm_head_bwd V=2048", lm_head_bwd, 0, 4 * VOCABULARY},
 };

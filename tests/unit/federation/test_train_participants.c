@@ -1,6 +1,7 @@
 /* Local training of a participant, held bit for bit against a loop written here from the model, the
  * optimiser and the draws. */
 #include "single_rank.h"
+#include <omp.h>
 
 static fc_round planned(fc_federation *fed, int64_t number) {
   fc_round round = {.number = number};
@@ -109,6 +110,33 @@ static void schedule_over_the_whole_run(void **state) {
   expect_plain_training(sets, 2, "linear", 3);
 }
 
+/* Not even the last bit knows how many devices shared a product. */
+static void any_cohort_gives_the_same(void **state) {
+  (void)state;
+  const char *const cohorts[] = {"federation.cohort=1", "federation.cohort=2",
+                                 "federation.cohort=5", "federation.cohort=0"};
+  float *expected = NULL;
+  int threads = omp_get_max_threads();
+  omp_set_num_threads(1); /* else there is a cohort for every thread */
+  for (int c = 0; c < 4; c++) {
+    fixture f = fixture_make(comm, SETS(cohorts[c], "federation.local.accumulate=2"));
+    random_floats(3, f.fed->P, f.fed->theta);
+    assert_int_equal(f.fed->threads.cohort, c < 2 ? c + 1 : 5);
+    fc_round round = planned(f.fed, 2);
+    OK(fc_train_participants(f.fed, &round));
+    size_t n = round.n * f.fed->P;
+    if (!expected) {
+      expected = new_memory(n, sizeof *expected);
+      memcpy(expected, round.theta, n * sizeof *expected);
+    }
+    assert_memory_equal(round.theta, expected, n * sizeof *expected);
+    drop_round(&round);
+    fixture_drop(&f);
+  }
+  fc_free(expected);
+  omp_set_num_threads(threads);
+}
+
 static void a_device_without_samples_keeps_its_model(void **state) {
   (void)state;
   fixture f =
@@ -148,10 +176,10 @@ static void memory_is_as_estimated(void **state) {
   fixture f = fixture_make(comm, NULL);
   fc_threads threads = {0};
   size_t before = fc_mem_current_bytes();
-  OK(fc_threads_create(&f.fed->task, 4, &f.fed->set.local.optimizer, 3, &threads));
+  fc_thread_room room = {.cohort = 5, .batch = 4, .optimizer = &f.fed->set.local.optimizer};
+  OK(fc_threads_create(&f.fed->task, &room, 3, &threads));
   double taken = (double)(fc_mem_current_bytes() - before);
-  CLOSE_RELATIVE((double)fc_threads_bytes(&f.fed->task, 4, &f.fed->set.local.optimizer, 3), taken,
-                 0.02);
+  CLOSE_RELATIVE((double)fc_threads_bytes(&f.fed->task, &room, 3), taken, 0.02);
   fc_threads_destroy(&threads);
   assert_int_equal(fc_mem_current_bytes(), before);
   fixture_drop(&f);
@@ -161,6 +189,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(one_step_after_the_other),
     cmocka_unit_test(accumulated_batches),
     cmocka_unit_test(schedule_over_the_whole_run),
+    cmocka_unit_test(any_cohort_gives_the_same),
     cmocka_unit_test(a_device_without_samples_keeps_its_model),
     cmocka_unit_test(a_bad_update_names_round_and_device),
     cmocka_unit_test(memory_is_as_estimated),
