@@ -26,10 +26,13 @@ typedef struct fc_bench fc_bench;
 /* ---- benchmarks: each does its work on the calling process, with all its threads ---------------
  */
 
+fc_err fc_bench_aggregate(fc_bench *b);
 fc_err fc_bench_machine(fc_bench *b);
 
 /* --quick: tiny sizes and few repetitions, to see that a benchmark works. */
 bool fc_bench_quick(const fc_bench *b);
+/* The one rank; borrowed. */
+const fc_comm *fc_bench_comm(const fc_bench *b);
 
 /* ---- measuring (bench_measure.c) --------------------------------------------------------------
  */
@@ -73,8 +76,8 @@ void fc_bench_number(fc_bench *b, const char *name, const char *unit, double val
  */
 
 /* `facts` stand in the JSON with the CPU, the threads and the kernels' path. */
-fc_err fc_bench_create(const char *name, bool quick, const fc_fact *facts, size_t n_facts,
-                       fc_bench **out);
+fc_err fc_bench_create(const fc_comm *comm, const char *name, bool quick, const fc_fact *facts,
+                       size_t n_facts, fc_bench **out);
 void fc_bench_destroy(fc_bench **b); /* accepts NULL; leaves *b == NULL */
 /* Prints all rows. */
 fc_err fc_bench_show(const fc_bench *b, bool json);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 struct fc_bench {
+  const fc_comm *comm; /* borrowed */
   bool quick;
   bool failed;  /* a row could not be kept: no memory, or a text that is not UTF-8 */
   json_t *told; /* {benchmark, quick, provenance, rows}: the text form is printed from it too */

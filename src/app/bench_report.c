@@ -50,10 +50,11 @@ static json_t *provenance(fc_bench *b, const fc_fact *facts, size_t n) {
   return p;
 }
 
-fc_err fc_bench_create(const char *name, bool quick, const fc_fact *facts, size_t n_facts,
-                       fc_bench **out) {
+fc_err fc_bench_create(const fc_comm *comm, const char *name, bool quick, const fc_fact *facts,
+                       size_t n_facts, fc_bench **out) {
   FC_TRY(fc_alloc(1, sizeof **out, out));
   fc_bench *b = *out;
+  b->comm = comm;
   b->quick = quick;
   b->told = json_pack("{s:s, s:b, s:o, s:[]}", "benchmark", name, "quick", (int)quick, "provenance",
                       provenance(b, facts, n_facts), "rows");
@@ -73,6 +74,10 @@ void fc_bench_destroy(fc_bench **bench) {
 
 bool fc_bench_quick(const fc_bench *b) {
   return b->quick;
+}
+
+const fc_comm *fc_bench_comm(const fc_bench *b) {
+  return b->comm;
 }
 
 /* ---- the table --------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ static const struct {
   const char *name, *meaning;
   fc_err (*run)(fc_bench *b);
 } benchmarks[] = {
+    {"aggregate", "the weighted mean of devices' adapters, beside reading memory",
+     fc_bench_aggregate},
     {"machine", "the machine's own limits: memory, and f32 multiply-adds", fc_bench_machine},
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof benchmarks[0] };
@@ -28,11 +30,11 @@ static fc_err no_benchmark(const char *name) {
   return fc_fail(FC_ERR_USAGE, "bench %s: allowed are %s", name, names);
 }
 
-static fc_err run(const fc_arguments *a, size_t i) {
+static fc_err run(const fc_comm *comm, const fc_arguments *a, size_t i) {
   fc_bench *b = NULL;
   size_t n_facts = 0;
   const fc_fact *facts = fc_app_facts(a, &n_facts);
-  fc_err err = fc_bench_create(benchmarks[i].name, a->quick, facts, n_facts, &b);
+  fc_err err = fc_bench_create(comm, benchmarks[i].name, a->quick, facts, n_facts, &b);
   if (err == FC_ERR_OK) err = benchmarks[i].run(b);
   if (err == FC_ERR_OK) err = fc_bench_show(b, a->json);
   fc_bench_destroy(&b);
@@ -44,6 +46,6 @@ fc_err fc_command_bench(const fc_comm *comm, const fc_arguments *a) {
   FC_CHECK(comm->size == 1, USAGE, "bench measures one process: start it on one rank, not %d",
            comm->size);
   for (size_t i = 0; i < BENCHMARKS; i++)
-    if (strcmp(benchmarks[i].name, a->operand) == 0) return run(a, i);
+    if (strcmp(benchmarks[i].name, a->operand) == 0) return run(comm, a, i);
   return no_benchmark(a->operand);
 }

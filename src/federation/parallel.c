@@ -83,9 +83,11 @@ static fc_err sum_gradients(fc_parallel *p, const micro_result *results, int own
            (double)p->optimizer.settings.learning_rate);
   double scale = fc_exact_scale(largest, 61);
   memset(p->sum, 0, p->optimizer.n * sizeof *p->sum);
-  for (int i = 0; i < own; i++)
-    fc_k_fixed_add(p->sum, p->gradients + (size_t)i * p->optimizer.n,
-                   (double)results[i].loss.count / count, scale, P);
+  for (int i = 0; i < own; i++) {
+    const double weight = (double)results[i].loss.count / count;
+    fc_k_fixed_sum(p->sum, p->gradients + (size_t)i * p->optimizer.n, P, NULL, &weight, 1, scale,
+                   P);
+  }
   FC_TRY(fc_comm_sum_i64(p->comm, p->sum, p->optimizer.n));
   fc_k_fixed_get(p->gradients, p->sum, scale > 0 ? scale : 1.0, P);
   return FC_ERR_OK;

@@ -1,6 +1,7 @@
 /* Optimiser steps, sums, checks and fixed point. */
 #include "kernel_test.h"
 #include <float.h>
+#include <omp.h>
 
 static const int lengths[] = {0, 1, 5, 16, 63, 64, 100, 5000};
 
@@ -151,22 +152,48 @@ static void checks_find_what_is_not_finite(void **state) {
 
 /* ---- fixed point ----------------------------------------------------------------------------- */
 
-static void fixed_point_matches_twin(void **state) {
+/* Rows of all magnitudes, one of weight 0 that holds what must not be looked at. */
+static void fixed_sums_match_twin(void **state) {
   (void)state;
+  enum { ROWS = 5 };
+  const double weight[ROWS] = {0.37, 1.0, 0.0, 1.0 / 3.0, 1e-9};
   for (int l = 0; l < LENGTH_OF(lengths); l++) {
-    const int n = lengths[l];
-    int64_t *sum = new_array(n, sizeof *sum), *sum_ref = new_array(n, sizeof *sum);
-    for (int k = 0; k < 5; k++) {
-      const float *x = normals(n, ldexp(1.0, 8 * k), 1 + (uint64_t)k);
-      fc_k_fixed_add(sum, x, 0.37, 0x1p20, n);
-      fc_k_fixed_add_ref(sum_ref, x, 0.37, 0x1p20, n);
+    const int n = lengths[l], ldx = n + 3;
+    float *x = zeros(ROWS * ldx);
+    for (int k = 0; k < ROWS; k++) {
+      const float *row = normals(n, ldexp(1.0, 8 * k), 1 + (uint64_t)k);
+      for (int i = 0; i < n; i++) x[k * ldx + i] = weight[k] == 0 ? NAN : row[i];
     }
-    for (int i = 0; i < n; i++) assert_true(sum[i] == sum_ref[i]);
-    float *x = zeros(n), *x_ref = zeros(n);
-    fc_k_fixed_get(x, sum, 0x1p20, n);
-    fc_k_fixed_get_ref(x_ref, sum, 0x1p20, n);
-    assert_same_bits(x, x_ref, n);
+    for (int with_base = 0; with_base < 2; with_base++) {
+      const float *base = with_base ? normals(n, 1.0, 99) : NULL;
+      int64_t *sum = new_array(n, sizeof *sum), *sum_ref = new_array(n, sizeof *sum);
+      for (int i = 0; i < n; i++) sum[i] = sum_ref[i] = i;
+      fc_k_fixed_sum(sum, x, ldx, base, weight, ROWS, 0x1p20, n);
+      fc_k_fixed_sum_ref(sum_ref, x, ldx, base, weight, ROWS, 0x1p20, n);
+      for (int i = 0; i < n; i++) assert_true(sum[i] == sum_ref[i]);
+      float *got = zeros(n), *got_ref = zeros(n);
+      fc_k_fixed_get(got, sum, 0x1p20, n);
+      fc_k_fixed_get_ref(got_ref, sum, 0x1p20, n);
+      assert_same_bits(got, got_ref, n);
+    }
     free_arrays();
+  }
+}
+
+/* Large enough for threads; sums are the twin's for any number of them. */
+static void fixed_sums_do_not_see_threads(void **state) {
+  (void)state;
+  enum { ROWS = 30, n = 20011 };
+  double weight[ROWS];
+  const float *x = normals(ROWS * n, 1, 3), *base = normals(n, 1, 4);
+  int64_t *expected = new_array(n, sizeof *expected);
+  for (int r = 0; r < ROWS; r++) weight[r] = (r + 1) / 465.0;
+  fc_k_fixed_sum_ref(expected, x, n, base, weight, ROWS, 0x1p50, n);
+  for (int threads = 1; threads <= 4; threads++) {
+    int64_t *sum = new_array(n, sizeof *sum);
+    omp_set_num_threads(threads);
+    fc_k_fixed_sum(sum, x, n, base, weight, ROWS, 0x1p50, n);
+    assert_memory_equal(sum, expected, n * sizeof *sum);
   }
 }
 
@@ -175,8 +202,9 @@ static void fixed_point_rounds_and_restores(void **state) {
   /* halves go to even; values beyond 2^52 pass unrounded */
   const float x[] = {0.5f, 1.5f, -0.5f, -2.5f, 0x1p60f, -0x1p60f, 0.49f, -0.0f};
   const int64_t expected[] = {0, 2, 0, -2, (int64_t)1 << 60, -((int64_t)1 << 60), 0, 0};
+  const double one = 1.0;
   int64_t sum[8] = {0};
-  fc_k_fixed_add(sum, x, 1.0, 1.0, 8);
+  fc_k_fixed_sum(sum, x, 8, NULL, &one, 1, 1.0, 8);
   for (int i = 0; i < 8; i++) assert_true(sum[i] == expected[i]);
   float back[8];
   fc_k_fixed_get(back, sum, 4.0, 8);
@@ -187,11 +215,12 @@ static void fixed_point_rounds_and_restores(void **state) {
 static void fixed_point_sums_in_any_order(void **state) {
   (void)state;
   enum { n = 100, DEVICES = 40 };
+  const double third = 1.0 / 3.0;
   int64_t *up = new_array(n, 8), *down = new_array(n, 8);
   const float *x = normals(n * DEVICES, 1, 1);
   for (int d = 0; d < DEVICES; d++) {
-    fc_k_fixed_add(up, x + d * n, 1.0 / 3.0, 0x1p40, n);
-    fc_k_fixed_add(down, x + (DEVICES - 1 - d) * n, 1.0 / 3.0, 0x1p40, n);
+    fc_k_fixed_sum(up, x + d * n, n, NULL, &third, 1, 0x1p40, n);
+    fc_k_fixed_sum(down, x + (DEVICES - 1 - d) * n, n, NULL, &third, 1, 0x1p40, n);
   }
   for (int i = 0; i < n; i++) assert_true(up[i] == down[i]);
   float *mean = zeros(n);
@@ -213,7 +242,8 @@ int main(void) {
       KERNEL_TEST(scale_and_axpy_match_twin),
       KERNEL_TEST(sum_squares_is_exact_enough),
       KERNEL_TEST(checks_find_what_is_not_finite),
-      KERNEL_TEST(fixed_point_matches_twin),
+      KERNEL_TEST(fixed_sums_match_twin),
+      KERNEL_TEST(fixed_sums_do_not_see_threads),
       KERNEL_TEST(fixed_point_rounds_and_restores),
       KERNEL_TEST(fixed_point_sums_in_any_order),
   };
