@@ -52,6 +52,8 @@ tests    | shellcheck             | cmd:shellcheck          | shellcheck
 tests    | python3-venv           | py:ensurepip            | python
 tests    | python3-pip            | py:pip                  | python
 tests    | python3-torch          | py:torch                | pytorch
+tests    | slurm-wlm              | cmd:slurmctld           | slurm
+tests    | munge                  | cmd:munged              | munge
 '
 
 dry_run=no

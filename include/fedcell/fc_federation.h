@@ -86,6 +86,10 @@ fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, c
 fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *result,
                             const char *folder, const char *base_folder, bool *mean_pooling);
 
+/* Local. All that can be seen before any data are read: finishes the configuration, and looks at
+ * what several options only show together. USAGE with all faults; DATA or IO about a trace. */
+fc_err fc_federation_check(fc_config *cfg);
+
 /* What a run will need, told by `fedcell check` before anything runs. */
 typedef struct {
   uint32_t devices, participants;

@@ -23,6 +23,9 @@ typedef struct {
   int ranks, threads;                                                  /* check: 0: as now */
   const char *model, *tokenizer, *prompt, *temperature, *top_p, *seed; /* generate */
   int steps;                                                           /* generate: 0: default */
+  bool list, count, missing, check, pretrain; /* sweep */
+  const char *status, *folder;
+  int index; /* 0: none */
   int argc; /* the command and its words as they were given */
   char **argv;
 } fc_arguments;
@@ -46,6 +49,7 @@ fc_err fc_command_generate(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_bench(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_export(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_sweep(const fc_comm *comm, const fc_arguments *a);
 
 /* Local. argv[0] is the command's own name. USAGE on an option that it does not take or a missing
  * value, and when the operands are not as many as it wants (unless help is asked for). */
@@ -58,6 +62,11 @@ void fc_arguments_usage(const fc_command *c);
 fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config **out);
 /* Collective. The configuration that the result file was made with; *out as above. */
 fc_err fc_result_config(const fc_comm *comm, const char *path, fc_config **out);
+/* Local. The same, of this rank alone. */
+fc_err fc_result_config_read(const char *path, fc_config **out);
+/* Collective. The text of a file, as rank 0 reads it, on all ranks. The caller frees *text with
+ * fc_free, also after a failure. */
+fc_err fc_shared_text(const fc_comm *comm, const char *path, char **text, size_t *length);
 
 /* ---- printing (print.c) ---------------------------------------------------------------------- */
 
@@ -93,6 +102,10 @@ fc_err fc_output_make_folder(const char *folder);
 /* Collective. Runs with progress lines; `stop` as in fc_run_request. */
 fc_err fc_app_run(const fc_comm *comm, fc_config *cfg, const fc_arguments *a, const char *output,
                   volatile sig_atomic_t *stop, fc_run_summary *summary);
+
+/* Collective. All that `fedcell run` does with a configuration: where the result goes, the run with
+ * signals caught, the summary. */
+fc_err fc_app_run_told(const fc_comm *comm, const fc_arguments *a, fc_config *cfg);
 
 typedef struct {
   double start_s, told_s; /* wall clock */

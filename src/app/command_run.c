@@ -51,7 +51,7 @@ fc_err fc_app_run(const fc_comm *comm, fc_config *cfg, const fc_arguments *a, co
   return err;
 }
 
-static fc_err run(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
+fc_err fc_app_run_told(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
   char output[FC_PATH_SIZE];
   bool done = false;
   double start = MPI_Wtime();
@@ -71,7 +71,7 @@ fc_err fc_command_run(const fc_comm *comm, const fc_arguments *a) {
   fc_config *cfg = NULL;
   FC_CHECK(!(a->resume && a->overwrite), USAGE, "run: --resume and --overwrite exclude each other");
   fc_err err = fc_arguments_config(comm, a, &cfg);
-  if (err == FC_ERR_OK) err = run(comm, a, cfg);
+  if (err == FC_ERR_OK) err = fc_app_run_told(comm, a, cfg);
   fc_config_destroy(&cfg);
   return err;
 }

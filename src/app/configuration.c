@@ -35,16 +35,23 @@ static fc_err share_text(const fc_comm *comm, char **text, int64_t *length) {
   return fc_comm_broadcast(comm, *text, (size_t)*length, 0);
 }
 
+fc_err fc_shared_text(const fc_comm *comm, const char *path, char **text, size_t *length) {
+  int64_t n = 0;
+  fc_err err = comm->rank == 0 ? read_whole(path, text, &n) : FC_ERR_OK;
+  FC_TRY(fc_agree(comm, err));
+  FC_TRY(share_text(comm, text, &n));
+  *length = (size_t)n;
+  return FC_ERR_OK;
+}
+
 fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config **out) {
-  size_t n = 0;
+  size_t n = 0, length = 0;
   const fc_option_table *tables = fc_federation_tables(&n);
   char *text = NULL;
-  int64_t length = 0;
-  fc_err err = comm->rank == 0 ? read_whole(a->operand, &text, &length) : FC_ERR_OK;
-  FC_TRY_GOTO(err, fc_agree(comm, err), done);
-  FC_TRY_GOTO(err, share_text(comm, &text, &length), done);
+  fc_err err = fc_shared_text(comm, a->operand, &text, &length);
+  if (err != FC_ERR_OK) goto done;
   err = fc_config_create(tables, n, out);
-  if (err == FC_ERR_OK) err = fc_config_load_text(*out, a->operand, text, (size_t)length, a->size);
+  if (err == FC_ERR_OK) err = fc_config_load_text(*out, a->operand, text, length, a->size);
   if (err == FC_ERR_OK) {
     for (size_t i = 0; i < a->sets; i++) fc_config_set(*out, a->set[i]);
     err = fc_config_finish(*out);
@@ -55,7 +62,7 @@ done:
   return err;
 }
 
-fc_err fc_result_config(const fc_comm *comm, const char *path, fc_config **out) {
+fc_err fc_result_config_read(const char *path, fc_config **out) {
   fc_store_reader *file = NULL;
   char *text = NULL;
   size_t n = 0;
@@ -67,5 +74,9 @@ fc_err fc_result_config(const fc_comm *comm, const char *path, fc_config **out) 
   if (err == FC_ERR_OK) err = fc_config_finish(*out);
   fc_store_close(&file);
   fc_free(text);
-  return fc_agree(comm, err);
+  return err;
+}
+
+fc_err fc_result_config(const fc_comm *comm, const char *path, fc_config **out) {
+  return fc_agree(comm, fc_result_config_read(path, out));
 }

@@ -18,6 +18,11 @@ static const fc_command commands[] = {
      fc_command_options},
     {"list", "methods|models|datasets|experiments|benchmarks", "", "What there is to choose from",
      fc_command_list},
+    {"sweep", "SWEEP.yaml",
+     "list count index folder status missing check pretrain size ranks threads json quiet",
+     "Runs one point of a sweep, or tells of all of them: give one of --list, --count, --index, "
+     "--status, --check, --pretrain",
+     fc_command_sweep},
     {"pretrain", "FILE.yaml", "set size again",
      "Makes the small base model that the file asks for, unless the cache has it",
      fc_command_pretrain},

@@ -14,6 +14,8 @@
  *   nearest.c   the hint for a mistyped name
  *   dist.c      quantities that vary over devices
  *   text.c      a growing piece of text
+ *   sweep.c     the points of a sweep, their configurations and names (sweep.h)
+ *   sweep_read.c, sweep_check.c   a sweep file; all points' faults at once
  *
  * The configuration owns its values, faults and source names; tables are borrowed. */
 #ifndef FC_CONFIG_PRIVATE_H
@@ -184,6 +186,14 @@ void fc_layer_document(fc_config *cfg, yaml_document_t *doc, const fc_place *pla
                        const char *size);
 /* The document is the value of place->set_key. */
 void fc_layer_assignment(fc_config *cfg, yaml_document_t *doc, const fc_place *place);
+/* One option, or a group with a map, that stands at `place`. */
+void fc_layer_option(fc_config *cfg, yaml_document_t *doc, const fc_place *place, const char *name,
+                     yaml_node_t *value);
+/* Calls visit for every pair of the map with a usable and new key, whose name is put behind
+ * `prefix`; all other keys are faults of cfg. */
+typedef void fc_pair_visit(void *arg, const char *name, size_t line, yaml_node_t *value);
+void fc_layer_pairs(fc_config *cfg, yaml_document_t *doc, const fc_place *place, const char *prefix,
+                    yaml_node_t *map, fc_pair_visit *visit, void *arg);
 
 /* ---- load.c ------------------------------------------------------------------------------ */
 /* Gives a slot its default. A faulty default is our own slip, but told like any other fault. */

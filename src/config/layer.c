@@ -173,6 +173,32 @@ static void visit_name(walk *w, const char *name, size_t line, yaml_node_t *valu
   }
 }
 
+/* ---- pieces, for files of another form ------------------------------------------------------- */
+
+typedef struct {
+  fc_pair_visit *visit;
+  void *arg;
+} outside;
+
+static void visit_outside(walk *w, const char *name, size_t line, yaml_node_t *value, void *more) {
+  const outside *o = more;
+  (void)w;
+  o->visit(o->arg, name, line, value);
+}
+
+void fc_layer_pairs(fc_config *cfg, yaml_document_t *doc, const fc_place *place, const char *prefix,
+                    yaml_node_t *map, fc_pair_visit *visit, void *arg) {
+  walk w = {cfg, doc, *place, ++cfg->n_layers, false};
+  outside o = {visit, arg};
+  walk_map(&w, prefix, map, visit_outside, &o);
+}
+
+void fc_layer_option(fc_config *cfg, yaml_document_t *doc, const fc_place *place, const char *name,
+                     yaml_node_t *value) {
+  walk w = {cfg, doc, *place, ++cfg->n_layers, true};
+  visit_name(&w, name, place->line, value, NULL);
+}
+
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 typedef struct {

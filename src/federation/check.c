@@ -66,3 +66,11 @@ fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell) {
   fc_err faults = fc_config_finish(cfg);
   return faults != FC_ERR_OK ? faults : err;
 }
+
+fc_err fc_federation_check(fc_config *cfg) {
+  fc_cell *cell = NULL;
+  FC_TRY(fc_config_finish(cfg)); /* the checks need values within their ranges */
+  fc_err err = fc_check_configuration(cfg, &cell);
+  fc_cell_destroy(&cell);
+  return err;
+}

@@ -1,6 +1,7 @@
 /* embedded.c - what the embedded base is: the folder that its configuration and the public texts
  * name, its vocabulary and its shape. */
 #include "federation.h"
+#include "fedcell/fc_hash.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,22 +12,15 @@ static bool base_is(const fc_config *cfg, const char *source) {
 
 /* ---- where it lies --------------------------------------------------------------------------- */
 
-/* FNV-1a, 64 bits [Fowler+Noll+Vo]: names a cache folder, nothing more. */
-static uint64_t hash(uint64_t h, const void *data, size_t n) {
-  const unsigned char *byte = data;
-  for (size_t i = 0; i < n; i++) h = (h ^ byte[i]) * 0x100000001b3ULL;
-  return h;
-}
-
 static uint64_t hash_public(const fc_dataset *ds, const fc_split *split, uint64_t h) {
   size_t n = 0;
   const uint32_t *samples = fc_split_public(split, &n);
   for (size_t i = 0; i < n; i++) {
     fc_sample s = fc_dataset_sample(ds, samples[i]);
-    h = hash(h, s.a.text, s.a.length);
-    h = hash(h, "\n", 1);
-    h = hash(h, s.b.text, s.b.length);
-    h = hash(h, "\n", 1);
+    h = fc_hash_bytes(h, s.a.text, s.a.length);
+    h = fc_hash_bytes(h, "\n", 1);
+    h = fc_hash_bytes(h, s.b.text, s.b.length);
+    h = fc_hash_bytes(h, "\n", 1);
   }
   return h;
 }
@@ -69,7 +63,7 @@ fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split
   fc_err err = base_key(cfg, ds, &key);
   if (err == FC_ERR_OK) err = fc_base_cache(cfg, &cache);
   if (err == FC_ERR_OK) {
-    uint64_t h = hash_public(ds, split, hash(0xcbf29ce484222325ULL, key, strlen(key)));
+    uint64_t h = hash_public(ds, split, fc_hash_bytes(FC_HASH_START, key, strlen(key)));
     err = fc_format(folder, "%s/base-%016llx", cache, (unsigned long long)h);
   }
   fc_free(key);

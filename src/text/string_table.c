@@ -13,9 +13,7 @@ static uint64_t spread(uint64_t hash) {
 }
 
 static uint64_t hash_of(fc_text s) {
-  uint64_t hash = FC_HASH_START;
-  for (size_t i = 0; i < s.length; i++) hash = fc_hash_step(hash, s.text[i]);
-  return hash;
+  return fc_hash_bytes(FC_HASH_START, s.text, s.length);
 }
 
 fc_text fc_string_table_get(const fc_string_table *t, int32_t number) {

@@ -6,6 +6,7 @@
 #ifndef FC_TEXT_STRING_TABLE_H
 #define FC_TEXT_STRING_TABLE_H
 
+#include "fedcell/fc_hash.h"
 #include "fedcell/fc_tokenizer.h"
 #include <stdint.h>
 
@@ -30,11 +31,7 @@ int32_t fc_string_table_find(const fc_string_table *t, fc_text s);
 fc_text fc_string_table_get(const fc_string_table *t, int32_t number);
 void fc_string_table_free(fc_string_table *t);
 
-/* FNV-1a, 64 bits [Fowler+Noll+Vo]. */
-#define FC_HASH_START UINT64_C(0xcbf29ce484222325)
-static inline uint64_t fc_hash_step(uint64_t hash, char byte) {
-  return (hash ^ (uint8_t)byte) * UINT64_C(0x100000001b3);
-}
+/* The same where the hash of s (fc_hash.h) is known already. */
 int32_t fc_string_table_find_hashed(const fc_string_table *t, fc_text s, uint64_t hash);
 
 #endif
