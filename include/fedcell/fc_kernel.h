@@ -191,17 +191,22 @@ FC_KERNEL(fc_k_attention_cached, float *out, const float *q, const float *k, con
 FC_KERNEL(fc_k_xent, float *loss, int32_t *best, float *dlogits, const float *logits,
           const int32_t *targets, float scale, int64_t N, int V);
 
+/* The (tied) head's table; where it has panels its products run in bf16. */
+typedef struct {
+  const float *W, *bias;        /* (V,C), (V) or NULL */
+  const fc_bf16 *panels, *panels_t; /* of W and of W^T, both or none */
+} fc_lm_table;
+
 /* Floats of scratch for fc_k_lm_head. */
 size_t fc_k_lm_head_scratch(int64_t N, int C, int V);
-/* Product with the (tied) head and cross entropy in one, in chunks, so that (N,V) logits are never
- * stored: logits = x W^T + bias. x (N,C), W (V,C), bias (V) or NULL; scale (N), one a row: those of
- * several devices may share the product. loss as above; best too, but -1 where ignored, since
- * ignored rows cost nothing here.
+/* Product with the head and cross entropy in one, in chunks of words, so that (N,V) logits are never
+ * stored: logits = x W^T + bias. x (N,C); scale (N), one a row: rows of several devices may share
+ * the product. loss as above; best too, but -1 where ignored, since ignored rows cost nothing here.
  * dx (N,C) is overwritten, dW (V,C) and dbias are added to; each of dx, dW, dbias, best may be NULL
- * (dx NULL: forward only). */
+ * (dx NULL: forward only). The twin takes W, not the panels. */
 FC_KERNEL(fc_k_lm_head, float *loss, int32_t *best, float *dx, float *dW, float *dbias,
-          const float *x, const float *W, const float *bias, const int32_t *targets,
-          const float *scale, int64_t N, int C, int V, float *scratch);
+          const float *x, const fc_lm_table *table, const int32_t *targets, const float *scale,
+          int64_t N, int C, int V, float *scratch);
 
 /* ---- optimisers and vectors ---------------------------------------------------------------------
  */

@@ -91,12 +91,12 @@ static void fixed_sum(bench *b) {
   fc_k_fixed_sum((int64_t *)b->scratch, b->x, 0, NULL, &weight, 1, 0x1p20, (int64_t)N * b->width);
 }
 static void lm_head_fwd(bench *b) {
-  fc_k_lm_head(b->lse, NULL, NULL, NULL, NULL, b->x, b->w, NULL, b->targets, b->ones, N, b->width,
-               VOCABULARY, b->scratch);
+  fc_k_lm_head(b->lse, NULL, NULL, NULL, NULL, b->x, &(fc_lm_table){.W = b->w}, b->targets, b->ones,
+               N, b->width, VOCABULARY, b->scratch);
 }
 static void lm_head_bwd(bench *b) {
-  fc_k_lm_head(b->lse, NULL, b->y, NULL, NULL, b->x, b->w, NULL, b->targets, b->ones, N, b->width,
-               VOCABULARY, b->scratch);
+  fc_k_lm_head(b->lse, NULL, b->y, NULL, NULL, b->x, &(fc_lm_table){.W = b->w}, b->targets, b->ones,
+               N, b->width, VOCABULARY, b->scratch);
 }
 
 /* Products of N rows count FLOP per width^2, row-wise kernels elements per width. */
