@@ -40,7 +40,9 @@ analysis | python3-numpy          | py:numpy                | python
 analysis | python3-h5py           | py:h5py                 | python
 analysis | python3-pandas         | py:pandas               | python
 analysis | python3-matplotlib     | py:matplotlib           | python
+analysis | python3-scipy          | py:scipy                | python
 analysis | python3-yaml           | py:yaml                 | python
+analysis | python3-jinja2         | py:jinja2               | python
 tests    | hdf5-tools             | cmd:h5dump              | hdf5
 tests    | valgrind               | cmd:valgrind            | valgrind
 tests    | clang                  | cmd:clang               | llvm
@@ -52,6 +54,9 @@ tests    | shellcheck             | cmd:shellcheck          | shellcheck
 tests    | python3-venv           | py:ensurepip            | python
 tests    | python3-pip            | py:pip                  | python
 tests    | python3-torch          | py:torch                | pytorch
+tests    | python3-nbclient       | py:nbclient             | python
+tests    | python3-nbformat       | py:nbformat             | python
+tests    | python3-ipykernel      | py:ipykernel            | python
 tests    | slurm-wlm              | cmd:slurmctld           | slurm
 tests    | munge                  | cmd:munged              | munge
 '

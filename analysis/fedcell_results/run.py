@@ -8,6 +8,11 @@ import h5py
 import pandas
 import yaml
 
+FORMAT = 1  # of the file's layout, its root attribute fedcell_format; newer ones are refused
+
+# An option whose value is drawn for each device is a mapping of one of these: {uniform: [a, b]}.
+DISTRIBUTIONS = {"uniform", "log_uniform", "normal", "choice"}
+
 
 class ResultError(Exception):
     """The file is no readable fedcell result; the text says why and names the file."""
@@ -29,6 +34,31 @@ def _text(value):
     return value.item() if hasattr(value, "item") else value
 
 
+def option_text(value):
+    """A value as --set takes it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {option_text(v)}" for name, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(option_text, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return '""' if value == "" else str(value)
+
+
+def _flatten(section, prefix=""):
+    """Options by their dotted names. Lists and distributions become texts, as --set takes them, so
+    that frames can be grouped by any option."""
+    for name, value in section.items():
+        if isinstance(value, dict) and not DISTRIBUTIONS & value.keys():
+            yield from _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, (dict, list)):
+            yield prefix + name, option_text(value)
+        else:
+            yield prefix + name, value
+
+
 class Run:
     """A result file, read once for each part that is asked for; the file is not kept open."""
 
@@ -41,6 +71,12 @@ class Run:
         with self._open() as file:
             if "rounds" not in file:
                 raise ResultError(f"{self.path}: not a fedcell result (no group /rounds)")
+            self.format = _text(file.attrs.get("fedcell_format", FORMAT))
+            self.is_checkpoint = "state" in file
+        if self.format > FORMAT:
+            raise ResultError(
+                f"{self.path}: of format {self.format:g}; this reader knows formats up to {FORMAT}"
+            )
 
     def _open(self):
         try:
@@ -114,8 +150,13 @@ class Run:
         except yaml.YAMLError as error:
             raise ResultError(f"{self.path}: its configuration is not YAML: {error}") from error
 
+    @functools.cached_property
+    def settings(self):
+        """Every option by its dotted name, as --set takes it, in the order of the file."""
+        return dict(_flatten(self.config))
+
     def option(self, name, default=None):
-        """A configuration value by its dotted name, as --set takes it: option("federation.method")."""
+        """A configuration value by its dotted name: option("federation.method")."""
         value = self.config
         for part in name.split("."):
             if not isinstance(value, dict) or part not in value:
@@ -129,24 +170,14 @@ class Run:
         parts = [self.option("experiment"), self.option("federation.method")]
         return ", ".join(str(part) for part in parts if part) or self.path.stem
 
+    @property
+    def last_round(self):
+        return int(self.rounds.index.max()) if len(self.rounds) else 0
+
     def __repr__(self):
         return f"<Run {self.path}: {self.label}, {len(self.rounds)} rows>"
 
 
 def open_run(path):
-    """The result file at `path`; ResultError if it is none."""
+    """The result file (or checkpoint) at `path`; ResultError if it is none."""
     return Run(path)
-
-
-def open_folder(folder):
-    """All result files below a folder, by path; other HDF5 files are passed over."""
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise ResultError(f"{folder}: no such folder")
-    runs = []
-    for path in sorted(folder.rglob("*.h5")):
-        try:
-            runs.append(Run(path))
-        except ResultError:
-            continue
-    return runs

@@ -1,79 +1,17 @@
-"""fedcell_results on files of the program's layout, made here with h5py."""
+"""One result file: reading, refusing, summing up; and the command line."""
 
-import contextlib
-import io
-import pathlib
-import tempfile
 import unittest
 
 import h5py
 import numpy
 
-from fedcell_results import ResultError, open_folder, open_run, summary_table
-from fedcell_results.__main__ import main
-from fedcell_results.summary import format_summary, scale
-
-CONFIG = """experiment: toy
-seed: {seed}
-cell: {{bandwidth_hz: 2e+07, noise_dbm_per_hz: -174}}
-federation: {{method: {method}, rounds: 3}}
-"""
-
-ROUNDS = {
-    "round": ("", [0, 1, 2, 3]),
-    "train_loss": ("", [numpy.nan, 0.7, 0.5, 0.4]),
-    "test_loss": ("", [0.69, numpy.nan, 0.45, 0.5]),
-    "test_accuracy": ("", [0.5, numpy.nan, 0.8, 0.75]),
-    "sim_time_s": ("s", [0.0, 10.0, 25.0, 30.0]),
-    "energy_j": ("J", [0.0, 1000.0, 500.0, 500.0]),
-    "uplink_bits": ("bit", [0.0, 4e6, 4e6, 4e6]),
-}
-PARTICIPATION = {
-    "round": ("", [1, 1, 2, 3]),
-    "device": ("", [0, 5, 2, 0]),
-    "bandwidth_hz": ("Hz", [1e6, 1e6, 2e6, 2e6]),
-    "delivered": ("", numpy.array([1, 0, 1, 1], dtype=numpy.uint8)),
-}
-PROFILE = {"device": ("", [0, 1, 2, 5]), "compute_flops": ("FLOP/s", [1e12, 2e12, 1e12, 5e11])}
+from fedcell_results import ResultError, open_folder, open_run, summary_table, units_table
+from fedcell_results.summary import format_summary
+from fedcell_results.units import plus_minus, quantity, scale
+from fixtures import FolderTest, rounds_with, run_main, write_run
 
 
-def write_columns(file, group, columns):
-    for name, (unit, values) in columns.items():
-        dataset = file.create_dataset(f"{group}/{name}", data=numpy.asarray(values))
-        dataset.attrs["unit"] = unit
-        dataset.attrs["description"] = f"what {name} means"
-
-
-def write_run(path, seed=1, method="fedlora", rounds=None):
-    with h5py.File(path, "w") as file:
-        file.attrs["fedcell_format"] = 1.0
-        write_columns(file, "rounds", ROUNDS if rounds is None else rounds)
-        write_columns(file, "participation", PARTICIPATION)
-        write_columns(file, "profile", PROFILE)
-        provenance = file.create_group("provenance")
-        provenance.attrs["config"] = CONFIG.format(seed=seed, method=method)
-        provenance.attrs["version"] = numpy.bytes_("0.1.0")  # a fixed-length string
-        provenance.attrs["ranks"] = 2.0
-        provenance["git_commit"] = "0123abcd"  # a scalar dataset
-    return path
-
-
-def run_main(*arguments):
-    """(exit code, stdout, stderr) of the command line."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(a) for a in arguments])
-    return code, out.getvalue(), err.getvalue()
-
-
-class ResultsTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
-
-class ReadingTest(ResultsTest):
+class ReadingTest(FolderTest):
     def setUp(self):
         super().setUp()
         self.run_ = open_run(write_run(self.folder / "a.h5"))
@@ -110,13 +48,26 @@ class ReadingTest(ResultsTest):
         self.assertEqual(self.run_.option("federation.none", "absent"), "absent")
         self.assertIsNone(self.run_.option("seed.deeper"))
 
+    def test_settings_are_flat_and_can_be_grouped_by(self):
+        settings = self.run_.settings
+        self.assertEqual(settings["federation.method"], "fedlora")
+        self.assertEqual(settings["adapter.targets"], "[query, value]")
+        self.assertEqual(settings["population.compute_flops"], "{uniform: [5e+11, 2e+12]}")
+        self.assertEqual(settings["cell.bandwidth_hz"], 2e7)
+        self.assertNotIn("federation", settings)
+
+    def test_units_table_lists_index_and_columns(self):
+        table = units_table(self.run_.rounds)
+        self.assertEqual(table.loc["energy_j", "unit"], "J")
+        self.assertEqual(table.loc["round", "description"], "what round means")
+
     def test_an_absent_group_is_an_empty_frame(self):
         with h5py.File(self.folder / "a.h5", "a") as file:
             del file["participation"]
         self.assertTrue(open_run(self.folder / "a.h5").participation.empty)
 
 
-class FaultsTest(ResultsTest):
+class FaultsTest(FolderTest):
     def check_refused(self, path, text):
         with self.assertRaises(ResultError) as caught:
             open_run(path).rounds
@@ -135,8 +86,15 @@ class FaultsTest(ResultsTest):
         h5py.File(path, "w").close()
         self.check_refused(path, "not a fedcell result (no group /rounds)")
 
+    def test_a_newer_format_is_refused(self):
+        path = write_run(self.folder / "a.h5")
+        with h5py.File(path, "a") as file:
+            file.attrs["fedcell_format"] = 2.0
+        self.check_refused(path, "of format 2; this reader knows formats up to 1")
+
     def test_columns_of_different_length(self):
-        path = write_run(self.folder / "a.h5", rounds={"round": ("", [0, 1]), "flop": ("FLOP", [1.0])})
+        rounds = {"round": ("", [0, 1]), "flop": ("FLOP", [1.0])}
+        path = write_run(self.folder / "a.h5", rounds=rounds)
         self.check_refused(path, "columns of /rounds differ in length: {'flop': 1, 'round': 2}")
 
     def test_truncated_file_is_an_error_not_a_crash(self):
@@ -147,17 +105,26 @@ class FaultsTest(ResultsTest):
             open_run(path).rounds
         self.assertIn(f"{path}: cannot be read: ", str(caught.exception))
 
-    def test_folder_passes_over_other_files(self):
+    def test_folder_lists_what_it_leaves_out(self):
         write_run(self.folder / "b.h5")
         (self.folder / "deep").mkdir()
         write_run(self.folder / "deep" / "a.h5")
         h5py.File(self.folder / "other.h5", "w").close()
-        self.assertEqual([run.path.name for run in open_folder(self.folder)], ["b.h5", "a.h5"])
+        damaged = write_run(self.folder / "damaged.h5")
+        damaged.write_bytes(damaged.read_bytes()[:3000])
+        write_run(self.folder / "c.ckpt.h5", checkpoint=True)
+        runs = open_folder(self.folder)
+        self.assertEqual([run.path.name for run in runs], ["b.h5", "a.h5"])
+        reasons = {path.name: reason for path, reason in runs.set_aside}
+        self.assertEqual(reasons["other.h5"], "not a fedcell result (no group /rounds)")
+        self.assertEqual(reasons["c.ckpt.h5"], "unfinished: round 3 of 3")
+        self.assertTrue(reasons["damaged.h5"].startswith("cannot be read: "), reasons)
+        self.assertEqual(len(reasons), 3)
         with self.assertRaises(ResultError):
             open_folder(self.folder / "none")
 
 
-class SummaryTest(ResultsTest):
+class SummaryTest(FolderTest):
     def test_totals_are_sums_the_clock_is_its_last_value(self):
         table = summary_table([open_run(write_run(self.folder / "a.h5"))])
         row = table.iloc[0]
@@ -165,6 +132,7 @@ class SummaryTest(ResultsTest):
         self.assertEqual(row["sim_time_s"], 30.0)
         self.assertEqual(row["energy_j"], 2000.0)
         self.assertEqual(row["uplink_bits"], 12e6)
+        self.assertEqual(row["traffic_bytes"], 4.5e6)  # 3 rounds of (4 + 8) Mbit
         self.assertEqual(row["test_accuracy_first"], 0.5)
         self.assertEqual(row["test_accuracy_last"], 0.75)
         self.assertEqual(row["test_accuracy_best"], 0.8)
@@ -180,11 +148,31 @@ class SummaryTest(ResultsTest):
         self.assertEqual(lines["sim_time_s"].strip(), "30 s")
         self.assertNotIn("flop", lines)
 
-    def test_scale_keeps_small_numbers_in_their_unit(self):
+    def test_a_total_with_an_unknown_part_is_unknown(self):
+        rounds = rounds_with(energy_j=[0.0, 1000.0, numpy.nan, 500.0])
+        row = summary_table([open_run(write_run(self.folder / "a.h5", rounds=rounds))]).iloc[0]
+        self.assertTrue(numpy.isnan(row["energy_j"]))
+        self.assertEqual(row["traffic_bytes"], 4.5e6)
+
+    def test_scale_finds_the_prefix(self):
         self.assertEqual(scale(999.0, "J"), (1.0, "J"))
         self.assertEqual(scale(2.5e9, "bit"), (1e9, "Gbit"))
         self.assertEqual(scale(36000.0, "s"), (3600.0, "h"))
         self.assertEqual(scale(1e9, ""), (1.0, ""))
+        self.assertEqual(scale(0.02, "s"), (1e-3, "ms"))
+        self.assertEqual(scale(3599.0, "s"), (1.0, "s"))
+        self.assertEqual(scale(0.0, "J"), (1.0, "J"))
+        self.assertEqual(scale(0.5, "bit"), (1.0, "bit"))
+        self.assertEqual(scale(numpy.nan, "J"), (1.0, "J"))
+
+    def test_numbers_as_a_person_reads_them(self):
+        self.assertEqual(quantity(1234567.0, "J"), "1.235 MJ")
+        self.assertEqual(quantity(numpy.nan, "J"), "-")
+        self.assertEqual(plus_minus(530e-6, 182e-6, "s"), "530 ± 182 µs")
+        self.assertEqual(plus_minus(1.23456, 0.0123), "1.235 ± 0.012")
+        self.assertEqual(plus_minus(1500.0, numpy.nan, "J"), "1.5 kJ")
+        self.assertEqual(plus_minus(numpy.nan, 1.0, "J"), "-")
+        self.assertEqual(plus_minus(0.0, 0.0, "J"), "0 J")
 
     def test_command_line(self):
         write_run(self.folder / "a.h5")
@@ -193,55 +181,22 @@ class SummaryTest(ResultsTest):
         self.assertEqual(code, 0)
         self.assertEqual(len(out.splitlines()), 3)
         code, out, err = run_main("summary", self.folder / "none.h5")
-        self.assertEqual((code, out), (1, ""))
+        self.assertEqual((code, out), (2, ""))
         self.assertEqual(err, f"fedcell_results: {self.folder}/none.h5: no such file\n")
 
-
-class PlotTest(ResultsTest):
-    def figure(self, *runs):
-        from fedcell_results.plot import make_figure, pyplot
-
-        figure = make_figure(list(runs))
-        self.addCleanup(pyplot.close, figure)
-        return figure
-
-    def test_curves_are_what_was_measured(self):
-        figure = self.figure(open_run(write_run(self.folder / "a.h5")))
-        self.assertEqual(len(figure.axes), 9)  # three metrics over three costs
-        by_round, by_time, by_energy = (axes.lines[0] for axes in figure.axes[:3])
-        self.assertEqual(list(by_round.get_xdata()), [0, 2, 3])
-        self.assertEqual(list(by_round.get_ydata()), [0.5, 0.8, 0.75])
-        self.assertEqual(list(by_time.get_xdata()), [0.0, 25.0, 30.0])
-        self.assertEqual(list(by_energy.get_xdata()), [0.0, 1.5, 2.0])  # kJ, summed up
-        self.assertEqual(figure.axes[1].get_xlabel(), "Simulated time (s)")
-        self.assertEqual(figure.axes[2].get_xlabel(), "Energy of all devices (kJ)")
-
-    def test_seeds_share_a_colour_methods_do_not(self):
-        runs = [
-            open_run(write_run(self.folder / "a.h5")),
-            open_run(write_run(self.folder / "b.h5", seed=2)),
-            open_run(write_run(self.folder / "c.h5", method="local")),
-        ]
-        figure = self.figure(*runs)
-        colours = [line.get_color() for line in figure.axes[0].lines]
-        self.assertEqual(colours[0], colours[1])
-        self.assertNotEqual(colours[0], colours[2])
-        names = [text.get_text() for text in figure.legends[0].get_texts()]
-        self.assertEqual(names, ["toy, fedlora", "toy, local"])
-
-    def test_files_are_written_beside_the_result(self):
+    def test_command_line_goes_on_after_a_damaged_file_of_a_folder(self):
         write_run(self.folder / "a.h5")
-        code, out, _ = run_main("plot", self.folder / "a.h5")
-        self.assertEqual(code, 0)
-        self.assertEqual(out.split(), [str(self.folder / "a.png"), str(self.folder / "a.pdf")])
-        self.assertEqual((self.folder / "a.png").read_bytes()[:4], b"\x89PNG")
-        self.assertEqual((self.folder / "a.pdf").read_bytes()[:5], b"%PDF-")
+        (self.folder / "b.h5").write_text("nothing")
+        code, out, err = run_main("summary", "--csv", self.folder)
+        self.assertEqual((code, len(out.splitlines())), (0, 2))
+        self.assertEqual(err, f"fedcell_results: left out {self.folder}/b.h5: not an HDF5 file\n")
 
-    def test_nothing_measured_is_told(self):
-        path = write_run(self.folder / "a.h5", rounds={"round": ("", [0]), "test_loss": ("", [numpy.nan])})
-        code, out, err = run_main("plot", path)
-        self.assertEqual((code, out), (1, ""))
-        self.assertEqual(err, f"fedcell_results: {path}: no accuracy and no loss to plot\n")
+    def test_command_line_refuses_an_empty_folder_and_wrong_calls(self):
+        text = f"fedcell_results: {self.folder}: no finished result in this folder\n"
+        for command in ("summary", "plot", "report"):
+            self.assertEqual(run_main(command, self.folder), (2, "", text))
+        self.assertEqual(run_main("reprot", self.folder)[0], 2)
+        self.assertEqual(run_main("summary")[0], 2)
 
 
 if __name__ == "__main__":
