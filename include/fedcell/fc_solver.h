@@ -1,0 +1,128 @@
+/* fc_solver.h - resource optimisers: a plain problem in, a plain solution out.
+ *
+ *   fc_jcpba_problem p = {.rows = {n, first}, .compute_flops = f, ...};  // this rank's clients
+ *   fc_jcpba_solution s = {.pruning = beta, .bandwidth_hz = b};         // (n) each, the caller's
+ *   FC_TRY(fc_jcpba_solve(&p, &over, &s));
+ *   if (s.answer.status == FC_INFEASIBLE) ... s.answer.reason ...
+ *
+ * Devices are spread over the ranks in any way that gives every one to exactly one rank. All that
+ * couples them is a few sums and largest values over all devices, which go through one fc_reduction
+ * (fc_sum.h; NULL: this rank alone). The sums are exact, so any number of ranks and threads gets
+ * the same answer, bit for bit. No solver reads, writes or prints.
+ *
+ * Values must be finite and not negative (`switch` apart): who makes a problem sees to that
+ * (fc_problem.h does for files). What cannot be served is no failure: the answer is FC_INFEASIBLE
+ * with a reason that names the constraint. SI units. A solution is within 1e-6 (mostly 1e-9) of
+ * the optimum, relative, and meets every constraint to 1e-9.
+ *
+ * fc_solver_find gives a solver by its name, with the table of its problem's and its solution's
+ * fields: reading, writing and generating problems follow from these tables alone. */
+#ifndef FC_SOLVER_H
+#define FC_SOLVER_H
+
+#include "fedcell/fc_err.h"
+#include "fedcell/fc_sum.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FC_REASON_SIZE = 256 };
+
+/* Every problem begins with its rows (devices, clients, links, modules): n of them lie on this
+ * rank, the first of these is number `first` of all. */
+typedef struct {
+  int64_t n, first;
+} fc_rows_here;
+
+typedef enum { FC_OPTIMAL, FC_INFEASIBLE } fc_solver_status;
+
+/* Every solution begins with its answer, the same on all ranks. */
+typedef struct {
+  fc_solver_status status;
+  char reason[FC_REASON_SIZE]; /* "" where optimal */
+} fc_answer;
+
+/* ---- jcpba: client-specific pruning and bandwidth [JCPBA (10)] ---------------------------------
+ *
+ *   min over beta, B of max_k T_k,   T_k = M (a + e0 (1-beta_k)) / f_k                [JCPBA (6)]
+ *     + (|wA| + (1-beta_k) |wE|) / (B_k e_dn,k) + |dwA| / (B_k e_up,k)                [JCPBA (8)]
+ *   with e = log2(1 + p H / N0), subject to
+ *   C1 sum B_k <= B, C2 B_k >= 0, C3 adapter + fixed + (1-beta_k) emulator bytes <= memory_k,
+ *   C4 min <= beta_k <= max, C5 mean(beta) <= mean_max. */
+typedef enum { FC_JCPBA_EXACT, FC_JCPBA_BCD } fc_jcpba_method;
+
+typedef struct {
+  fc_rows_here rows;
+  const double *compute_flops;                                           /* (n) f_k, FLOP/s */
+  const double *downlink_gain, *uplink_gain, *tx_power_w, *memory_bytes; /* (n) */
+  double server_power_w, bandwidth_hz, noise_power_w;
+  double iterations, adapter_flop, emulator_flop; /* M, a and e0 per iteration */
+  double adapter_bits, emulator_bits, update_bits;
+  double adapter_bytes, emulator_bytes, fixed_bytes;
+  double pruning_min, pruning_max, pruning_mean_max;
+  int method; /* fc_jcpba_method */
+} fc_jcpba_problem;
+
+typedef struct {
+  fc_answer answer;
+  double latency_s;     /* max_k T_k of what follows */
+  double lower_bound_s; /* no allocation is faster: proved by duality, whatever the method */
+  double *pruning;      /* (n) beta_k */
+  double *bandwidth_hz; /* (n) B_k */
+  int64_t iterations;   /* exact: trial latencies; bcd: alternations */
+} fc_jcpba_solution;
+
+/* Collective. EXACT: the global optimum to 1e-9. BCD: Algorithm 1 of [JCPBA], which may stop above
+ * it. NUMERIC if the numbers leave the range of doubles. */
+fc_err fc_jcpba_solve(const fc_jcpba_problem *p, const fc_reduction *over, fc_jcpba_solution *out);
+
+/* ---- the table of solvers --------------------------------------------------------------------
+ */
+
+typedef enum {
+  FC_FIELD_NUMBER,          /* double */
+  FC_FIELD_OPTIONAL,        /* double; NAN where absent or null */
+  FC_FIELD_CHOICE,          /* int, the index of one of `choices`; the first is the default */
+  FC_FIELD_COLUMN,          /* const double *, one value a row */
+  FC_FIELD_OPTIONAL_COLUMN, /* the same; NULL where absent */
+  FC_FIELD_INTEGER,         /* of a solution: int64_t */
+  FC_FIELD_LIST /* of a solution: double *, the numbers of the rows in which it is not 0 */
+} fc_field_kind;
+
+/* How a field is made up in a generated problem. */
+typedef enum {
+  FC_DRAW_NONE,        /* it cannot be left out */
+  FC_DRAW_CONSTANT,    /* a */
+  FC_DRAW_PER_ROW,     /* a times the number of rows (numbers only) */
+  FC_DRAW_UNIFORM,     /* in (a, b) */
+  FC_DRAW_LOG_UNIFORM, /* in (a, b), its logarithm uniform */
+  FC_DRAW_EXPONENTIAL  /* of mean a: the power gain of Rayleigh fading */
+} fc_draw_kind;
+typedef struct {
+  fc_draw_kind kind;
+  double a, b;
+} fc_draw;
+
+typedef struct {
+  const char *path; /* "server.bandwidth_hz"; "clients[].memory_bytes": one a row; "gradient[]" */
+  fc_field_kind kind;
+  size_t offset;      /* in the problem or solution */
+  double least, most; /* what is allowed */
+  fc_draw draw;
+  const char *choices; /* with spaces between */
+} fc_solver_field;
+
+typedef struct {
+  const char *name, *meaning;
+  size_t problem_bytes, solution_bytes;
+  const fc_solver_field *input, *output; /* each ends with a path of NULL */
+  /* Collective. On the structs above. */
+  fc_err (*solve)(const void *problem, const fc_reduction *over, void *solution);
+} fc_solver;
+
+/* Local. NULL beyond the last, or for an unknown name. */
+const fc_solver *fc_solver_at(size_t i);
+const fc_solver *fc_solver_find(const char *name);
+const char *fc_solver_name(size_t i);
+const char *fc_solver_meaning(size_t i);
+
+#endif

@@ -1,0 +1,51 @@
+/* solver.h - what the optimisers share: sums over rows, roots, the telling of what cannot be. */
+#ifndef SOLVER_H
+#define SOLVER_H
+
+#include "fedcell/fc_mem.h"
+#include "fedcell/fc_solver.h"
+#include <stdbool.h>
+
+/* ---- sums and largest values over the rows of all ranks (rows.c) ----------------------------- */
+
+enum { FC_TERMS_MAX = 8 };
+/* What row i of this rank adds. Called from several threads. */
+typedef void fc_row_terms(const void *arg, int64_t i, double *term);
+
+/* Collective. out (sums + maxima, at most FC_TERMS_MAX) <- first the exact sums of the rows' terms,
+ * then largest values (-INFINITY where there are no rows, INFINITY for a NaN). */
+fc_err fc_rows_reduce(const fc_reduction *over, int64_t n, fc_row_terms *terms, const void *arg,
+                      int sums, int maxima, double *out);
+
+/* Collective. *row: the number of a row of this rank about which there is something to tell, -1:
+ * none. Becomes the lowest of all ranks', and facts (n) what its owner knows. */
+fc_err fc_rows_lowest(const fc_reduction *over, int64_t *row, double *facts, size_t n);
+
+/* Local. Makes the answer infeasible, with this reason. */
+void fc_infeasible(fc_answer *answer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- the root of an increasing function of x >= 0 (root.c) ------------------------------------
+ *
+ *   for (fc_root r = fc_root_begin(lo, hi, guess, 1e-12); !r.done; fc_root_tell(&r, f, slope))
+ *     ... f and slope at r.x ...
+ *
+ * Newton's steps inside a bracket; where they are poor, halving in the order of doubles, which
+ * finds any scale in at most 64 steps. A function whose sign does not change between the ends leads
+ * to one of them. Whoever evaluates a function over ranks does so on all of them: same values, same
+ * steps. */
+typedef struct {
+  double x;      /* where the function is asked for */
+  double lo, hi; /* f < 0 at lo, f >= 0 at hi, once both are known */
+  bool done;     /* hi - lo <= tolerance * hi, or nothing lies between */
+  double tolerance, step, step_before;
+} fc_root;
+fc_root fc_root_begin(double lo, double hi, double guess, double tolerance);
+/* slope: f'(x), or what is near it; NAN or 0: not known. */
+void fc_root_tell(fc_root *r, double f, double slope);
+
+/* ---- the solvers ----------------------------------------------------------------------------- */
+
+extern const fc_solver fc_solver_jcpba;
+
+#endif
