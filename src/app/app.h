@@ -23,10 +23,11 @@ typedef struct {
   int ranks, threads;                                                  /* check: 0: as now */
   const char *model, *tokenizer, *prompt, *temperature, *top_p, *seed; /* generate */
   int steps;                                                           /* generate: 0: default */
-  bool list, count, missing, check, pretrain; /* sweep */
+  const char *bench_case;                                              /* bench */
+  bool list, count, missing, check, pretrain;                          /* sweep */
   const char *status, *folder;
   int index; /* 0: none */
-  int argc; /* the command and its words as they were given */
+  int argc;  /* the command and its words as they were given */
   char **argv;
 } fc_arguments;
 
@@ -47,6 +48,7 @@ fc_err fc_command_pretrain(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_info(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_generate(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_bench(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_solve(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_export(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_sweep(const fc_comm *comm, const fc_arguments *a);

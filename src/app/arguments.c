@@ -28,6 +28,7 @@ static const option options[] = {
     {"quiet", FLAG, AT(quiet), NULL, "no progress lines"},
     {"again", FLAG, AT(again), NULL, "make it anew, even if the cache has it"},
     {"base", TEXT, AT(base), "FOLDER", "write the base model there too, as a Hugging Face folder"},
+    {"case", TEXT, AT(bench_case), "FILE.json", "train: measure this model and these tokens"},
     {"quick", FLAG, AT(quick), NULL, "tiny sizes: to see that it works, not how fast"},
     {"json", FLAG, AT(json), NULL, "print for programs"},
     {"format", TEXT, AT(format), "FORMAT", "text (default), md, yaml or json"},

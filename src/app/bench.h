@@ -17,6 +17,7 @@
 #define BENCH_H
 
 #include "app.h"
+#include "fedcell/fc_model.h"
 #include "fedcell/fc_stats.h"
 #include <stdint.h>
 
@@ -27,10 +28,14 @@ typedef struct fc_bench fc_bench;
  */
 
 fc_err fc_bench_aggregate(fc_bench *b);
+fc_err fc_bench_generate(fc_bench *b);
 fc_err fc_bench_machine(fc_bench *b);
+fc_err fc_bench_train(fc_bench *b);
 
 /* --quick: tiny sizes and few repetitions, to see that a benchmark works. */
 bool fc_bench_quick(const fc_bench *b);
+/* --case FILE: what to measure in place of the benchmark's own sizes; NULL: none given. */
+const char *fc_bench_case(const fc_bench *b);
 /* The one rank; borrowed. */
 const fc_comm *fc_bench_comm(const fc_bench *b);
 
@@ -63,6 +68,19 @@ fc_interval fc_bench_scaled(fc_interval x, double factor);
 typedef enum { FC_BENCH_READ, FC_BENCH_COPY, FC_BENCH_FMA } fc_bench_limit;
 fc_err fc_bench_peak(fc_bench *b, fc_bench_limit limit, fc_bench_work *out);
 
+/* ---- models (bench_models.c) -------------------------------------------------------------------
+ */
+
+/* The i-th model's name, NULL past the end. */
+const char *fc_bench_model_name(size_t i);
+typedef struct {
+  fc_model *model;
+  float *weights;  /* random */
+  fc_bf16 *panels; /* NULL: f32 */
+} fc_bench_model;
+fc_err fc_bench_model_create(size_t i, bool bf16, fc_bench_model *out);
+void fc_bench_model_destroy(fc_bench_model *m);
+
 /* ---- rows (bench_report.c) --------------------------------------------------------------------
  */
 
@@ -76,8 +94,8 @@ void fc_bench_number(fc_bench *b, const char *name, const char *unit, double val
  */
 
 /* `facts` stand in the JSON with the CPU, the threads and the kernels' path. */
-fc_err fc_bench_create(const fc_comm *comm, const char *name, bool quick, const fc_fact *facts,
-                       size_t n_facts, fc_bench **out);
+fc_err fc_bench_create(const fc_comm *comm, const char *name, const fc_arguments *a,
+                       const fc_fact *facts, size_t n_facts, fc_bench **out);
 void fc_bench_destroy(fc_bench **b); /* accepts NULL; leaves *b == NULL */
 /* Prints all rows. */
 fc_err fc_bench_show(const fc_bench *b, bool json);

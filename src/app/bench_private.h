@@ -8,7 +8,8 @@
 struct fc_bench {
   const fc_comm *comm; /* borrowed */
   bool quick;
-  bool failed;  /* a row could not be kept: no memory, or a text that is not UTF-8 */
+  const char *case_path; /* borrowed; NULL: none */
+  bool failed;           /* a row could not be kept: no memory, or a text that is not UTF-8 */
   json_t *told; /* {benchmark, quick, provenance, rows}: the text form is printed from it too */
   json_t *row;  /* borrowed: the last of rows */
   uint64_t *memory, *copy; /* (words) of the peaks; NULL until asked for */

@@ -50,14 +50,15 @@ static json_t *provenance(fc_bench *b, const fc_fact *facts, size_t n) {
   return p;
 }
 
-fc_err fc_bench_create(const fc_comm *comm, const char *name, bool quick, const fc_fact *facts,
-                       size_t n_facts, fc_bench **out) {
+fc_err fc_bench_create(const fc_comm *comm, const char *name, const fc_arguments *a,
+                       const fc_fact *facts, size_t n_facts, fc_bench **out) {
   FC_TRY(fc_alloc(1, sizeof **out, out));
   fc_bench *b = *out;
   b->comm = comm;
-  b->quick = quick;
-  b->told = json_pack("{s:s, s:b, s:o, s:[]}", "benchmark", name, "quick", (int)quick, "provenance",
-                      provenance(b, facts, n_facts), "rows");
+  b->quick = a->quick;
+  b->case_path = a->bench_case;
+  b->told = json_pack("{s:s, s:b, s:o, s:[]}", "benchmark", name, "quick", (int)a->quick,
+                      "provenance", provenance(b, facts, n_facts), "rows");
   if (!b->told) b->failed = true;
   return FC_ERR_OK;
 }
@@ -74,6 +75,10 @@ void fc_bench_destroy(fc_bench **bench) {
 
 bool fc_bench_quick(const fc_bench *b) {
   return b->quick;
+}
+
+const char *fc_bench_case(const fc_bench *b) {
+  return b->case_path;
 }
 
 const fc_comm *fc_bench_comm(const fc_bench *b) {

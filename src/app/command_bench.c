@@ -9,7 +9,11 @@ static const struct {
 } benchmarks[] = {
     {"aggregate", "the weighted mean of devices' adapters, beside reading memory",
      fc_bench_aggregate},
+    {"generate", "greedy generation with kept keys and values, beside reading memory",
+     fc_bench_generate},
     {"machine", "the machine's own limits: memory, and f32 multiply-adds", fc_bench_machine},
+    {"train", "training steps of many devices on one frozen decoder, beside a plain product",
+     fc_bench_train},
 };
 enum { BENCHMARKS = sizeof benchmarks / sizeof benchmarks[0] };
 
@@ -34,7 +38,7 @@ static fc_err run(const fc_comm *comm, const fc_arguments *a, size_t i) {
   fc_bench *b = NULL;
   size_t n_facts = 0;
   const fc_fact *facts = fc_app_facts(a, &n_facts);
-  fc_err err = fc_bench_create(comm, benchmarks[i].name, a->quick, facts, n_facts, &b);
+  fc_err err = fc_bench_create(comm, benchmarks[i].name, a, facts, n_facts, &b);
   if (err == FC_ERR_OK) err = benchmarks[i].run(b);
   if (err == FC_ERR_OK) err = fc_bench_show(b, a->json);
   fc_bench_destroy(&b);
