@@ -12,7 +12,7 @@
     runs = open_folder("results/sst2")          # many files; runs.set_aside: what was left out, why
     runs.table()                                # one row a run: every setting and the final figures
     runs.rounds()                               # one row a run and round
-    intervals(runs.table())                     # means over the seeds with Student's t interval
+    text_table(intervals(runs.table()))         # means over the seeds with Student's t interval
     paired_differences(runs.table(), "local")   # seed by seed against one method
     cost_to_target(runs, "test_accuracy", 0.75)
     save(figure_curves(runs), "curves")         # curves.png, curves.pdf
@@ -28,6 +28,7 @@ from .runs import Runs, open_files, open_folder
 from .stats import Interval, band, interval, intervals, paired_differences
 from .style import ONE_COLUMN_IN, STYLE, TWO_COLUMNS_IN, save
 from .summary import summary_row, summary_table
+from .tables import text_table
 from .targets import cost_to_target, default_target, pareto_front, target_intervals
 from .units import units_table
 
@@ -36,5 +37,5 @@ __all__ = [
     "cost_to_target", "default_target", "device_table", "figure_curves", "figure_devices",
     "figure_pareto", "figure_target", "interval", "intervals", "open_files", "open_folder",
     "open_run", "paired_differences", "pareto_front", "save", "summary_row", "summary_table",
-    "target_intervals", "units_table",
+    "target_intervals", "text_table", "units_table",
 ]  # fmt: skip

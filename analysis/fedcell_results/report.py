@@ -24,8 +24,8 @@ from .run import ResultError, option_text
 from .stats import intervals, paired_differences
 from .style import look_of, new_figure, styled
 from .summary import FIGURE_LABELS
+from .tables import text_table
 from .targets import cost_to_target, default_target, target_intervals
-from .units import plus_minus
 
 PANEL_IN = (2.9, 2.1)
 MAP_IN = (2.9, 3.2)
@@ -44,20 +44,11 @@ def _panel(draw, alt, size_in=PANEL_IN):
     return {"alt": alt, "source": "data:image/svg+xml;base64," + base64.b64encode(page.getvalue()).decode()}
 
 
-def _cell(name, row):
-    """An interval as the page shows it."""
-    half = (row["high"] - row["low"]) / 2
-    metric = METRICS.get(name.rpartition("_")[0])
-    return metric.text(row["mean"], half) if metric else plus_minus(row["mean"], half, row["unit"])
-
-
 def _table(found, labels):
     """A row a group, a column a quantity, from a long table of intervals."""
-    rows = []
-    for group, part in found.groupby("group", sort=False):
-        part = part.set_index("quantity")
-        cells = [_cell(name, part.loc[name]) for name in labels]
-        rows.append({"group": group, "n": int(part["n"].max()), "cells": cells})
+    counts = found.groupby("group")["n"].max()
+    texts = text_table(found)[list(labels)]
+    rows = [{"group": g, "n": counts[g], "cells": list(cells)} for g, *cells in texts.itertuples()]
     return {"head": list(labels.values()), "rows": rows}
 
 
@@ -143,23 +134,18 @@ def _provenance(runs):
 
 
 def _run_rows(runs, figures):
-    table, units = runs.table(), runs.table().attrs["units"]
-    rows = []
-    for run in runs:
-        row = table.loc[runs.name_of(run)]
-        known = {"low": float("nan"), "high": float("nan")}
-        cells = [_cell(name, {"mean": row[name], "unit": units[name], **known}) for name in figures]
-        rows.append(
-            {
-                "name": runs.name_of(run),
-                "group": runs.group_of(run),
-                "seed": run.option("seed", "-"),
-                "rounds": f"{run.last_round} of {run.option('federation.rounds', '?')}",
-                "cells": cells,
-                "written": run.provenance.get("written", "-"),
-            }
-        )
-    return rows
+    texts = text_table(intervals(runs.table().reset_index(), "run", figures), "run")
+    return [
+        {
+            "name": runs.name_of(run),
+            "group": runs.group_of(run),
+            "seed": run.option("seed", "-"),
+            "rounds": f"{run.last_round} of {run.option('federation.rounds', '?')}",
+            "cells": list(texts.loc[runs.name_of(run)]),
+            "written": run.provenance.get("written", "-"),
+        }
+        for run in runs
+    ]
 
 
 def gather(runs, title=None, baseline=None, target=None):

@@ -8,7 +8,7 @@ import typing
 
 import numpy
 import pandas
-from scipy.stats import t as student_t
+from scipy.special import stdtrit  # quantile of Student's t: (degrees of freedom, probability)
 
 from .quantities import curve
 from .run import ResultError
@@ -36,7 +36,7 @@ def interval(values, level=LEVEL):
     mean = values.mean() if n else numpy.nan
     if n < 2:
         return Interval(mean, numpy.nan, numpy.nan, n)
-    half = student_t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / numpy.sqrt(n)
+    half = stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) / numpy.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
 
 

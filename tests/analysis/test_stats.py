@@ -8,7 +8,7 @@ import unittest
 import numpy
 import pandas
 
-from fedcell_results import ResultError, band, interval, intervals, open_folder, paired_differences
+from fedcell_results import ResultError, band, interval, intervals, open_folder, paired_differences, text_table
 from fixtures import FolderTest, rounds_with, write_run
 
 
@@ -63,6 +63,11 @@ class TablesTest(FolderTest):
         self.assertEqual(set(found["n"]), {1})
         self.assertIn("wall_time_s", set(found["quantity"]))
         self.assertNotIn("adapter.rank", set(found["quantity"]))
+
+    def test_readable_with_units_and_shares_in_per_cent(self):
+        found = text_table(intervals(self.table, columns=["test_accuracy_last", "energy_j", "flop"]))
+        self.assertEqual(list(found.index), ["fedlora", "local"])
+        self.assertEqual(list(found.loc["fedlora"]), ["75 ± 64 %", "2 kJ", "-"])
 
     def test_paired_differences(self):
         found = paired_differences(self.table, "local", columns=["test_accuracy_last"])
