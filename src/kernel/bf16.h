@@ -36,16 +36,23 @@ static inline int64_t fc_bf16_index(int64_t I, int64_t o, int64_t i) {
 
 /* ---- paths ----------------------------------------------------------------------------------- */
 
-/* C (rows, 16 panels) = start + A B over `blocks` blocks of BF16_DEPTH. A is x's rows as tiles
- * [rows/16][blocks][16][32], the last rows padded. C and start have room for whole tiles. */
+enum { BF16_MOST_PANELS = 4, BF16_COLUMNS = BF16_MOST_PANELS * BF16_PANEL };
+
+/* C (rows, 16 panels) = start + A B over `blocks` blocks of BF16_DEPTH: up to 16 rows of x, as
+ * tiles [blocks][16][32], times up to BF16_MOST_PANELS panels. C and start have room for 16 rows.
+ */
 typedef struct {
   const fc_bf16 *a, *b;
-  int64_t a_next, b_next; /* elements from 16 rows to the next, from a panel to the next */
+  int64_t b_next; /* elements from a panel to the next */
   int64_t blocks;
   const float *start; /* NULL: zero */
   int64_t ld_start;   /* 0: one row for all */
   float *c;
   int64_t ldc;
+  /* To be fetched into the second cache meanwhile: so many lines of 64 bytes a block, from here on
+   * and as far from there as the panels are apart. */
+  const fc_bf16 *soon;
+  int soon_lines;
 } fc_bf16_tiles;
 
 /* One implementation. A row of C must not depend on the other rows. */
@@ -55,9 +62,9 @@ typedef struct {
   bool (*available)(void);
   void (*begin)(void); /* before and after a thread's calls of run; may be NULL */
   void (*end)(void);
-  /* A of x (rows, I) ldx: rounded to bf16, padded with zeros to whole tiles. */
+  /* x (rows, I) ldx rounded to bf16, as tiles [rows/16][I/32][16][32] padded with zeros. */
   void (*convert)(fc_bf16 *a, const float *x, int64_t ldx, int rows, int I);
-  void (*run)(const fc_bf16_tiles *t, int rows, int panels); /* rows 1..32, panels 1..2 */
+  void (*run)(const fc_bf16_tiles *t, int rows, int panels);
 } fc_bf16_path;
 
 const fc_bf16_path *fc_bf16_current_path(void);

@@ -13,17 +13,19 @@ TARGET_AVX512_BF16 static inline __m512bh pair(const fc_bf16 *p) {
   return (__m512bh)_mm512_set1_epi32(both);
 }
 
+/* `rows` rows from the first one on, with panels from `panel` on. */
 TARGET_AVX512_BF16 static inline __attribute__((always_inline)) void
-run_rows(const fc_bf16_tiles *t, int first, const int rows, const int panels) {
+run_rows(const fc_bf16_tiles *t, int first, const int rows, int panel, const int panels) {
+  const float *start = t->start ? t->start + first * t->ld_start + panel * BF16_PANEL : NULL;
+  float *c = t->c + first * t->ldc + panel * BF16_PANEL;
+  const fc_bf16 *a = t->a + first * BF16_DEPTH, *b = t->b + panel * t->b_next;
   __m512 sum[ROWS][2];
-  const fc_bf16 *a = t->a + first / BF16_PANEL * t->a_next + first % BF16_PANEL * BF16_DEPTH;
-  const fc_bf16 *b = t->b;
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
     for (int p = 0; p < panels; p++)
-      sum[r][p] = t->start ? _mm512_loadu_ps(t->start + (first + r) * t->ld_start + p * BF16_PANEL)
-                           : _mm512_setzero_ps();
+      sum[r][p] =
+          start ? _mm512_loadu_ps(start + r * t->ld_start + p * BF16_PANEL) : _mm512_setzero_ps();
   for (int64_t k = 0; k < t->blocks; k++, a += BF16_TILE)
     for (int i = 0; i < BF16_DEPTH; i += 2, b += 2 * BF16_PANEL) {
       __m512bh w[2];
@@ -39,23 +41,21 @@ run_rows(const fc_bf16_tiles *t, int first, const int rows, const int panels) {
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-    for (int p = 0; p < panels; p++)
-      _mm512_storeu_ps(t->c + (first + r) * t->ldc + p * BF16_PANEL, sum[r][p]);
+    for (int p = 0; p < panels; p++) _mm512_storeu_ps(c + r * t->ldc + p * BF16_PANEL, sum[r][p]);
 }
 
 TARGET_AVX512_BF16 static inline __attribute__((always_inline)) void
-run_panels(const fc_bf16_tiles *t, int rows, const int panels) {
+run_panels(const fc_bf16_tiles *t, int rows, int panel, const int panels) {
   int r = 0;
-  for (; r + ROWS <= rows; r += ROWS) run_rows(t, r, ROWS, panels);
-  for (; r + 2 <= rows; r += 2) run_rows(t, r, 2, panels);
-  if (r < rows) run_rows(t, r, 1, panels);
+  for (; r + ROWS <= rows; r += ROWS) run_rows(t, r, ROWS, panel, panels);
+  for (; r + 2 <= rows; r += 2) run_rows(t, r, 2, panel, panels);
+  if (r < rows) run_rows(t, r, 1, panel, panels);
 }
 
 TARGET_AVX512_BF16 static void run(const fc_bf16_tiles *t, int rows, int panels) {
-  if (panels == 1)
-    run_panels(t, rows, 1);
-  else
-    run_panels(t, rows, 2);
+  int p = 0;
+  for (; p + 2 <= panels; p += 2) run_panels(t, rows, p, 2);
+  if (p < panels) run_panels(t, rows, p, 1);
 }
 
 /* 32 elements of x, n of them there. */

@@ -44,8 +44,7 @@ static void run(const fc_bf16_tiles *t, int rows, int panels) {
       for (int i = 0; t->start && i < ROWS; i++)
         memcpy(sum + i * BF16_PANEL, t->start + (r + i) * t->ld_start + p * BF16_PANEL,
                BF16_PANEL * sizeof *sum);
-      run_rows(sum, t->a + r / BF16_PANEL * t->a_next + r % BF16_PANEL * BF16_DEPTH,
-               t->b + p * t->b_next, t->blocks);
+      run_rows(sum, t->a + r * BF16_DEPTH, t->b + p * t->b_next, t->blocks);
       for (int i = 0; i < ROWS; i++)
         memcpy(t->c + (r + i) * t->ldc + p * BF16_PANEL, sum + i * BF16_PANEL,
                BF16_PANEL * sizeof *sum);

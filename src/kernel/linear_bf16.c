@@ -8,9 +8,9 @@
 #include <omp.h>
 
 enum {
-  STEP = 32, /* rows and outputs of two by two tiles */
-  ROW_BLOCK = 256,
-  DEPTH_BLOCK = 768,
+  ROWS = BF16_PANEL, /* of one call of a path's run */
+  ROW_BLOCK = 192,
+  DEPTH_BLOCK = 1024, /* with ROW_BLOCK rows 384 KiB */
   TERM_CHUNK = 32,    /* of an adapter's rank at a time */
   ROWS_A_THREAD = 128 /* fewer: threads share the outputs instead */
 };
@@ -33,34 +33,40 @@ typedef struct {
 
 /* ---- what is added and applied --------------------------------------------------------------- */
 
-/* y (rows, columns <= STEP) += s h B^T for R <= TERM_CHUNK; B transposed, (R,STEP). */
+typedef float lanes __attribute__((vector_size(64), may_alias));
+enum { LANES = 16, VECTORS = BF16_COLUMNS / LANES };
+
+/* y (rows, columns) += s h B^T for R <= TERM_CHUNK; B is transposed, (R,BF16_COLUMNS). */
 FC_K_CLONES
-static void add_outer(float *y, int64_t ldy, const float *h, int64_t ldh, const float *B, int R,
+static void add_outer(float *y, int64_t ldy, const float *h, int64_t ldh, const lanes *B, int R,
                       float s, int64_t rows, int columns) {
-  for (int64_t n = 0; n < rows; n++, y += ldy, h += ldh)
+  for (int64_t n = 0; n < rows; n++, y += ldy, h += ldh) {
+    lanes sum[VECTORS] = {0};
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; v++) sum[v] += h[r] * B[r * VECTORS + v];
+    const float *sums = (const float *)sum;
 #pragma omp simd
-    for (int o = 0; o < columns; o++) {
-      float sum = 0.0f;
-      for (int r = 0; r < R; r++) sum = FC_K_FMA(h[r], B[r * STEP + o], sum);
-      y[o] = FC_K_FMA(s, sum, y[o]);
-    }
+    for (int o = 0; o < columns; o++) y[o] = FC_K_FMA(s, sums[o], y[o]);
+  }
 }
 
-/* The part of an adapter's term that falls into `a`, at most STEP columns. */
+/* The part of an adapter's term that falls into `a`, at most BF16_COLUMNS columns. */
 static void add_term(const product *p, area a, const fc_lora_term *t) {
   const int64_t row = fc_k_max(a.row, t->row), column = fc_k_max(a.column, t->column);
   const int64_t rows = fc_k_min(a.row + a.rows, t->row + t->rows) - row;
   const int columns = (int)(fc_k_min(a.column + a.columns, t->column + t->columns) - column);
   if (rows <= 0 || columns <= 0) return;
   const float *B = t->B + (column - t->column) * t->B_o, *h = t->h + (row - t->row) * t->R;
+  float *y = p->y + row * p->ldy + column;
   for (int r0 = 0; r0 < t->R; r0 += TERM_CHUNK) {
     const int R = (int)fc_k_min(TERM_CHUNK, t->R - r0);
-    float transposed[TERM_CHUNK * STEP];
-    for (int r = 0; r < R; r++)
-      for (int o = 0; o < columns; o++)
-        transposed[r * STEP + o] = B[(int64_t)o * t->B_o + (int64_t)(r0 + r) * t->B_r];
-    add_outer(p->y + row * p->ldy + column, p->ldy, h + r0, t->R, transposed, R, t->s, rows,
-              columns);
+    lanes transposed[TERM_CHUNK * VECTORS] = {0};
+    for (int r = 0; r < R; r++) {
+      float *to = (float *)(transposed + r * VECTORS);
+      for (int o = 0; o < columns; o++) to[o] = B[(int64_t)o * t->B_o + (int64_t)(r0 + r) * t->B_r];
+    }
+    add_outer(y, p->ldy, h + r0, t->R, transposed, R, t->s, rows, columns);
   }
 }
 
@@ -92,66 +98,52 @@ static void activate(const product *p, area a) {
 /* A part of y that is no whole tiles goes through a buffer of whole ones, so that its elements take
  * the same path as all others. */
 static void edge_tiles(const fc_bf16_path *path, fc_bf16_tiles t, int rows, int columns) {
-  _Alignas(64) float buffer[STEP * STEP] = {0};
+  _Alignas(64) float buffer[ROWS * BF16_COLUMNS] = {0};
   float *c = t.c;
   const int64_t ldc = t.ldc;
+  t.c = buffer;
+  t.ldc = BF16_COLUMNS;
+  for (int n = 0; t.start && n < rows; n++)
+    memcpy(buffer + n * BF16_COLUMNS, t.start + n * t.ld_start, (size_t)columns * sizeof *c);
   if (t.start) {
-    const int start_rows = t.ld_start ? rows : 1;
-    for (int n = 0; n < start_rows; n++)
-      memcpy(buffer + n * STEP, t.start + n * t.ld_start, (size_t)columns * sizeof *c);
     t.start = buffer;
-    t.ld_start = t.ld_start ? STEP : 0;
+    t.ld_start = BF16_COLUMNS;
   }
-  float out[STEP * STEP];
-  t.c = out;
-  t.ldc = STEP;
-  path->run(&t, rows, columns > BF16_PANEL ? 2 : 1);
-  for (int n = 0; n < rows; n++) memcpy(c + n * ldc, out + n * STEP, (size_t)columns * sizeof *c);
+  path->run(&t, rows, (columns + BF16_PANEL - 1) / BF16_PANEL);
+  for (int n = 0; n < rows; n++)
+    memcpy(c + n * ldc, buffer + n * BF16_COLUMNS, (size_t)columns * sizeof *c);
 }
 
-/* The rows of one block, whose inputs [i0, i0 + 32 blocks) are the tiles at A, times at most two
- * panels: a.columns <= STEP. */
-static void panel_pair(const product *p, const fc_bf16 *A, int64_t blocks, int64_t i0, area a) {
+/* The rows of one block, whose inputs [i0, i0 + 32 blocks) are the tiles at A, times the panels of
+ * at most BF16_COLUMNS outputs. The tiles of rows share the work of fetching the next panels. */
+static void some_panels(const product *p, const fc_bf16 *A, int64_t blocks, int64_t i0, area a) {
   const bool first = i0 == 0, last = i0 + blocks * BF16_DEPTH >= p->I;
   const bool prepared = first && needs_preparation(&p->e);
-  if (prepared) prepare(p, a);
-  fc_bf16_tiles t = {.b = p->panels + fc_bf16_index(p->panel_I, a.column, i0),
-                     .a_next = blocks * BF16_TILE,
+  const bool from_y = !first || prepared || p->e.accumulate;
+  const int64_t row_tiles = (a.rows + ROWS - 1) / ROWS;
+  fc_bf16_tiles t = {.a = A,
+                     .b = p->panels + fc_bf16_index(p->panel_I, a.column, i0),
                      .b_next = fc_bf16_blocks(p->panel_I) * BF16_TILE,
                      .blocks = blocks,
-                     .ldc = p->ldy};
-  const bool from_y = !first || prepared || p->e.accumulate;
-  for (int64_t m = 0; m < a.rows; m += STEP) {
+                     .ld_start = from_y ? p->ldy : 0,
+                     .ldc = p->ldy,
+                     .soon_lines = (int)((BF16_PANEL + row_tiles - 1) / row_tiles)};
+  t.soon = t.b + BF16_MOST_PANELS * t.b_next;
+  if (prepared) prepare(p, a);
+  for (int64_t m = 0; m < a.rows; m += ROWS) {
     area part = a;
     part.row += m;
-    part.rows = fc_k_min(STEP, a.rows - m);
-    t.a = A + m / BF16_PANEL * t.a_next;
+    part.rows = fc_k_min(ROWS, a.rows - m);
     t.c = p->y + part.row * p->ldy + a.column;
     t.start = from_y ? t.c : p->e.bias ? p->e.bias + a.column : NULL;
-    t.ld_start = from_y ? p->ldy : 0;
     if (part.rows % BF16_PANEL || a.columns % BF16_PANEL)
       edge_tiles(p->path, t, (int)part.rows, (int)a.columns);
     else
-      p->path->run(&t, (int)part.rows, a.columns > BF16_PANEL ? 2 : 1);
+      p->path->run(&t, (int)part.rows, (int)a.columns / BF16_PANEL);
     if (last && p->e.act_out) activate(p, part);
+    t.a += blocks * BF16_TILE;
+    t.soon += blocks * t.soon_lines * (BF16_TILE / BF16_PANEL);
   }
-}
-
-/* Up to ROW_BLOCK rows. */
-static void row_block(const product *p, area a) {
-  _Alignas(64) fc_bf16 A[ROW_BLOCK * DEPTH_BLOCK];
-  int64_t i = 0;
-  do { /* once also when I is 0: y takes what is added */
-    const int depth = (int)fc_k_min(DEPTH_BLOCK, p->I - i);
-    p->path->convert(A, p->x + a.row * p->ldx + i, p->ldx, (int)a.rows, depth);
-    for (int64_t o = 0; o < a.columns; o += STEP) {
-      area pair = a;
-      pair.column += o;
-      pair.columns = fc_k_min(STEP, a.columns - o);
-      panel_pair(p, A, fc_bf16_blocks(depth), i, pair);
-    }
-    i += DEPTH_BLOCK;
-  } while (i < p->I);
 }
 
 /* Part i of n of [0, total) in whole units, as even as they go. */
@@ -161,12 +153,29 @@ static int64_t part(int64_t total, int64_t unit, int64_t i, int64_t n, int64_t *
   return fc_k_min(total, units * (i + 1) / n * unit) - *first;
 }
 
+/* Up to ROW_BLOCK rows. Without inputs, y still takes what is added. */
+static void row_block(const product *p, area a) {
+  _Alignas(64) fc_bf16 A[ROW_BLOCK * DEPTH_BLOCK];
+  const int parts = p->I > DEPTH_BLOCK ? (p->I + DEPTH_BLOCK - 1) / DEPTH_BLOCK : 1;
+  for (int i = 0; i < parts; i++) {
+    int64_t i0;
+    const int depth = (int)part(p->I, BF16_DEPTH, i, parts, &i0);
+    p->path->convert(A, p->x + a.row * p->ldx + i0, p->ldx, (int)a.rows, depth);
+    for (int64_t o = 0; o < a.columns; o += BF16_COLUMNS) {
+      area some = a;
+      some.column += o;
+      some.columns = fc_k_min(BF16_COLUMNS, a.columns - o);
+      some_panels(p, A, fc_bf16_blocks(depth), i0, some);
+    }
+  }
+}
+
 static void serial_product(const product *p, area a) {
   if (p->path->begin) p->path->begin();
   const int64_t blocks = (a.rows + ROW_BLOCK - 1) / ROW_BLOCK;
   for (int64_t i = 0; i < blocks; i++) {
     area block = a;
-    block.rows = part(a.rows, STEP, i, blocks, &block.row);
+    block.rows = part(a.rows, ROWS, i, blocks, &block.row);
     block.row += a.row;
     row_block(p, block);
   }
@@ -180,8 +189,8 @@ static void thread_share(const product *p, area whole, int thread, int threads) 
   while (threads % down) down--;
   const int across = threads / down;
   area a;
-  a.rows = part(whole.rows, STEP, thread / across, down, &a.row);
-  a.columns = part(whole.columns, STEP, thread % across, across, &a.column);
+  a.rows = part(whole.rows, ROWS, thread / across, down, &a.row);
+  a.columns = part(whole.columns, BF16_COLUMNS, thread % across, across, &a.column);
   if (a.rows && a.columns) serial_product(p, a);
 }
 
