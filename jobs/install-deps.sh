@@ -31,6 +31,7 @@ build    | libgsl-dev             | pc:gsl                  | gsl
 build    | librandom123-dev       | inc:Random123/philox.h  | random123
 build    | libyaml-dev            | pc:yaml-0.1             | libyaml
 build    | libjansson-dev         | pc:jansson              | jansson
+build    | libyajl-dev            | pc:yajl                 | yajl
 build    | libpcre2-dev           | pc:libpcre2-8           | pcre2
 build    | libutf8proc-dev        | pc:libutf8proc          | utf8proc
 build    | zlib1g-dev             | pc:zlib                 | zlib

@@ -38,7 +38,8 @@
   X(COMPRESSION, 16) /* stochastic quantisation of uploads */                                      \
   X(PRIVACY, 17)     /* differential-privacy noise */                                              \
   X(ATTACK, 18)      /* which devices attack, and how */                                           \
-  X(GENERATION, 19)  /* the tokens of generated text */
+  X(GENERATION, 19)  /* the tokens of generated text */                                            \
+  X(PROBLEM, 20)     /* generated optimisation problems */
 
 typedef enum {
 #define FC_RNG_ENUM(id, number) FC_RNG_##id = (number),

@@ -88,6 +88,8 @@ typedef enum {
   FC_FIELD_LIST /* of a solution: double *, the numbers of the rows in which it is not 0 */
 } fc_field_kind;
 
+enum { FC_FIELDS_MAX = 64 }; /* of a solver's problem */
+
 /* How a field is made up in a generated problem. */
 typedef enum {
   FC_DRAW_NONE,        /* it cannot be left out */

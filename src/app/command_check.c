@@ -3,6 +3,7 @@
 #include "fedcell/fc_data.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_model.h"
+#include "fedcell/fc_solver.h"
 #include <dirent.h>
 #include <jansson.h>
 #include <omp.h>
@@ -129,6 +130,7 @@ static const struct {
     {"methods", fc_method_name, fc_method_meaning},
     {"models", fc_arch_name, fc_arch_meaning},
     {"datasets", fc_dataset_name, fc_dataset_meaning},
+    {"solvers", fc_solver_name, fc_solver_meaning},
     {"benchmarks", fc_bench_name, fc_bench_meaning},
 };
 enum { LISTS = sizeof lists / sizeof lists[0] };
@@ -144,5 +146,6 @@ fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a) {
     return FC_ERR_OK;
   }
   return fc_fail(FC_ERR_USAGE,
-                 "list %s: allowed are methods, models, datasets, experiments, benchmarks", what);
+                 "list %s: allowed are methods, models, datasets, solvers, experiments, benchmarks",
+                 what);
 }

@@ -220,8 +220,8 @@ static fc_err solve_with(fc_jcpba_work *w, fc_jcpba_solution *out) {
 fc_err fc_jcpba_solve(const fc_jcpba_problem *p, const fc_reduction *over, fc_jcpba_solution *out) {
   fc_jcpba_work w = {.p = p, .over = over};
   out->answer = (fc_answer){FC_OPTIMAL, ""};
-  FC_TRY(fc_alloc((size_t)p->rows.n, sizeof *w.client, &w.client));
-  fc_err err = solve_with(&w, out);
+  fc_err err = fc_rows_agree(over, fc_alloc((size_t)p->rows.n, sizeof *w.client, &w.client));
+  if (err == FC_ERR_OK) err = solve_with(&w, out);
   fc_free(w.client);
   return err;
 }

@@ -65,6 +65,14 @@ fc_err fc_rows_lowest(const fc_reduction *over, int64_t *row, double *facts, siz
   return fc_max_over(over, facts, n);
 }
 
+fc_err fc_rows_agree(const fc_reduction *over, fc_err mine) {
+  double failed = mine != FC_ERR_OK;
+  FC_TRY(fc_max_over(over, &failed, 1));
+  FC_TRY(mine);
+  FC_CHECK(failed == 0, PEER, "another rank has no memory for its part of the problem");
+  return FC_ERR_OK;
+}
+
 void fc_infeasible(fc_answer *answer, const char *format, ...) {
   va_list args;
   va_start(args, format);

@@ -21,6 +21,9 @@ fc_err fc_rows_reduce(const fc_reduction *over, int64_t n, fc_row_terms *terms, 
  * none. Becomes the lowest of all ranks', and facts (n) what its owner knows. */
 fc_err fc_rows_lowest(const fc_reduction *over, int64_t *row, double *facts, size_t n);
 
+/* Collective. What failed on one rank alone, a lack of memory, fails on all. */
+fc_err fc_rows_agree(const fc_reduction *over, fc_err mine);
+
 /* Local. Makes the answer infeasible, with this reason. */
 void fc_infeasible(fc_answer *answer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
