@@ -103,6 +103,8 @@ typedef uint16_t fc_bf16;
 
 /* The path in use. */
 const char *fc_k_bf16_path(void);
+/* The i-th path of this build, best first, whether it can run here or not; NULL past the end. */
+const char *fc_k_bf16_path_name(int i);
 /* Takes another; false (and nothing changes) where it is unknown or cannot run here. For tests and
  * benchmarks, while no product runs. */
 bool fc_k_bf16_use_path(const char *path);

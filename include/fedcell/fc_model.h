@@ -94,6 +94,7 @@ const float *fc_model_weights(const fc_model *model);
 size_t fc_model_panel_count(const fc_model *model); /* elements */
 void fc_model_pack(const fc_model *model, fc_bf16 *panels);
 void fc_model_set_panels(fc_model *model, const fc_bf16 *panels); /* borrowed; NULL: f32 */
+const fc_bf16 *fc_model_get_panels(const fc_model *model);
 /* Initialises as the family's reference does (normal 0.02, GPT-2's residual scaling, norms 1/0);
  * only the tensors with is_head if heads_only. */
 void fc_model_init_weights(const fc_model *model, uint64_t seed, bool heads_only, float *weights);

@@ -30,10 +30,13 @@ fc_err fc_weights_write(const fc_model *model, const float *weights, const char 
 typedef struct fc_shared_weights fc_shared_weights;
 /* Collective. The node's first rank fills a temporary packed file (in `scratch`, NULL: TMPDIR or
  * /tmp) by calling fill(arg, weights); all map it read-only, then it is unlinked, so nothing is
- * left behind even after a kill. Sets it as the model's weights. */
-fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratch,
+ * left behind even after a kill. Sets it as the model's weights; with_panels: the file also holds
+ * their bf16 panels, which are set too. */
+fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratch, bool with_panels,
                         fc_err (*fill)(void *arg, float *weights), void *arg,
                         fc_shared_weights **out);
+/* Local. What the file takes. */
+size_t fc_weights_share_bytes(const fc_model *model, bool with_panels);
 void fc_weights_unshare(fc_shared_weights **shared);
 
 #endif

@@ -220,14 +220,18 @@ fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task) 
   FC_TRY_GOTO(err, err, done);
   FC_TRY_GOTO(err, find_folder(comm, cfg, task, &folder), done);
   err = local_setup(cfg, task, folder);
-  if (!comm) goto done;
+  if (!comm) {
+    if (err == FC_ERR_OK) err = fc_precision_pick(NULL, cfg, &task->is_bf16);
+    goto done;
+  }
   FC_TRY_GOTO(err, fc_agree(comm, err), done);
   const char *scratch = fc_config_string(cfg, "model.scratch");
   weight_source source = {.model = task->model,
                           .folder = folder,
                           .seed = (uint64_t)fc_config_int(cfg, "pretrain.seed")};
-  err = fc_weights_share(comm, task->model, *scratch ? scratch : NULL, fill_weights, &source,
-                         &task->weights);
+  FC_TRY_GOTO(err, fc_precision_pick(comm, cfg, &task->is_bf16), done);
+  err = fc_weights_share(comm, task->model, *scratch ? scratch : NULL, task->is_bf16, fill_weights,
+                         &source, &task->weights);
 done:
   fc_free(folder);
   return err;

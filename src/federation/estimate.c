@@ -27,7 +27,7 @@ static double round_bytes(const fc_federation_settings *s, int ranks, const fc_e
 static void memory(const fc_task_setup *task, const fc_federation_settings *s,
                    const fc_method *method, int ranks, int threads, fc_estimate *e) {
   double P = (double)e->trained_weights, bytes = sizeof(float);
-  e->node_shared_bytes = (double)e->base_weights * bytes;
+  e->node_shared_bytes = (double)fc_weights_share_bytes(task->model, task->is_bf16);
   fc_thread_room room = {.cohort = 1, .batch = s->local.batch};
   if (!method->pools_data) {
     room.cohort = fc_cohort_devices(task, s, e->participants, ranks, threads);

@@ -57,11 +57,16 @@ typedef struct {
   fc_shared_weights *weights;
   fc_trainable *trainable;
   fc_loss_kind loss;
+  bool is_bf16; /* products with frozen weights */
 } fc_task_setup;
 
 /* Collective. `comm` NULL: for an estimate, on one rank, without weights. */
 fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task);
 void fc_task_destroy(fc_task_setup *task);
+/* Collective; comm NULL: as this process would pick alone. Whether products with frozen weights run
+ * in bf16 (model.precision). All ranks then take the same path, the best one that each can run, so
+ * that no result depends on who computed what. (precision.c) */
+fc_err fc_precision_pick(const fc_comm *comm, const fc_config *cfg, bool *is_bf16);
 /* Local. Mean tokens of the devices' training samples (1 if there are none), and their number:
  * FLOP are counted at this length. */
 double fc_task_mean_length(const fc_task_setup *task, uint32_t devices, int64_t *samples);

@@ -15,6 +15,7 @@ static const char *pick(const char *const *names, size_t n, size_t i) {
   }
 
 CHOICES(pooling_name, "auto", "first", "mean")
+CHOICES(precision_name, "auto", "f32", "bf16")
 CHOICES(adapter_kind_name, "lora", "full")
 CHOICES(weighting_name, "samples", "uniform")
 CHOICES(objective_name, "masked_lm", "causal_lm", "auto")
@@ -49,6 +50,11 @@ static const fc_option model_options[] = {
      "What the classification head of an encoder sees: the first token, as BERT does, or the mean "
      "of all tokens. auto: as the base's config.json says (fedcell_pooling), else the first token. "
      "An embedded base says mean: a minute of pretraining does not teach a summary token."},
+    {"model.precision", FC_OPT_CHOICE, "", "auto", FC_OPTION_ANY, precision_name,
+     "Products with frozen weights: in f32, or with weights and inputs rounded to bf16 and sums in "
+     "f32. auto: bf16 where the CPU has instructions for it (AMX, AVX-512 BF16), unless all "
+     "weights "
+     "are trained. Adapters, norms, softmax, losses and gradients of weights are f32 always."},
     {"model.layers", FC_OPT_INT, "", "2", 1, 1000, NULL, "Blocks of an embedded or random base."},
     {"model.width", FC_OPT_INT, "", "64", 1, 65536, NULL,
      "Width of the residual stream of an embedded or random base."},
@@ -66,7 +72,7 @@ static const fc_option model_options[] = {
      "~/.cache/fedcell."},
     {"model.scratch", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
      "Folder for the temporary file in which the ranks of a node share the base weights; empty: "
-     "TMPDIR, else /tmp. It needs 4 bytes a weight."},
+     "TMPDIR, else /tmp. It needs 4 bytes a weight, in bf16 8."},
 };
 const fc_option_table fc_model_options = LIST("model: the transformer and its base", model_options);
 

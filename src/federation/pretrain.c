@@ -186,7 +186,7 @@ fc_err fc_base_pretrain(const fc_comm *comm, const fc_config *cfg, const fc_data
   const char *scratch = fc_config_string(cfg, "model.scratch");
   fc_err err = fc_agree(comm, setup(cfg, ds, split, &task));
   if (err == FC_ERR_OK)
-    err = fc_weights_share(comm, task.model, *scratch ? scratch : NULL, fill_random, &p,
+    err = fc_weights_share(comm, task.model, *scratch ? scratch : NULL, false, fill_random, &p,
                            &task.weights);
   p.loss = task.loss;
   if (err == FC_ERR_OK) err = run(&p, &task, cfg, split, folder, replace);

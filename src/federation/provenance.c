@@ -44,7 +44,7 @@ static void put_machine(fc_federation *fed, fc_store_file *f) {
  * a node's ranks share counted once a node. */
 static void put_memory(fc_federation *fed, fc_store_file *f) {
   double own = fc_peak_resident_bytes(), largest = own;
-  double shared = 4.0 * (double)fc_model_weight_count(fed->task.model);
+  double shared = (double)fc_weights_share_bytes(fed->task.model, fed->task.is_bf16);
   double counted = own - (fed->comm->node_rank ? shared : 0.0), total = NAN;
   if (fc_exact_sums(fed->comm, &counted, 1, 1, &total) != FC_ERR_OK ||
       fc_comm_max(fed->comm, &largest, 1) != FC_ERR_OK)
@@ -66,6 +66,8 @@ void fc_provenance_put(fc_federation *fed, const fc_run_request *request, fc_sto
   fc_store_put_text(f, "/provenance", "experiment", fc_config_string(fed->cfg, "experiment"));
   fc_store_put_text(f, "/provenance", "method", fed->method->name);
   fc_store_put_number(f, "/provenance", "seed", (double)fed->seed);
+  fc_store_put_text(f, "/provenance", "precision", fed->task.is_bf16 ? "bf16" : "f32");
+  if (fed->task.is_bf16) fc_store_put_text(f, "/provenance", "bf16_path", fc_k_bf16_path());
   put_machine(fed, f);
   put_memory(fed, f);
 }

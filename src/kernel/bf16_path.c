@@ -33,6 +33,10 @@ const char *fc_k_bf16_path(void) {
   return fc_bf16_current_path()->name;
 }
 
+const char *fc_k_bf16_path_name(int i) {
+  return i < PATHS ? paths[i]->name : NULL;
+}
+
 bool fc_k_bf16_use_path(const char *path) {
   const int i = index_of(path);
   if (i < 0 || !paths[i]->available()) return false;

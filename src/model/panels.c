@@ -43,3 +43,7 @@ void fc_model_pack(const fc_model *m, fc_bf16 *panels) {
 void fc_model_set_panels(fc_model *m, const fc_bf16 *panels) {
   m->panels = panels;
 }
+
+const fc_bf16 *fc_model_get_panels(const fc_model *m) {
+  return m->panels;
+}

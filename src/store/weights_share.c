@@ -21,6 +21,7 @@ struct fc_shared_weights {
   int fd;
   void *map;
   size_t bytes;
+  size_t panels; /* where the bf16 panels begin, in bytes; 0: there are none */
 };
 
 /* ---- the file, on the node's first rank --------------------------------------------------------
@@ -90,14 +91,34 @@ static fc_err open_everywhere(const fc_comm *comm, fc_shared_weights *w, const c
   return err;
 }
 
-static fc_err fill_file(const fc_comm *comm, fc_shared_weights *w,
+static void set_model(const fc_shared_weights *w, fc_model *model) {
+  fc_model_set_weights(model, w->map);
+  fc_model_set_panels(model, w->panels ? (const fc_bf16 *)((char *)w->map + w->panels) : NULL);
+}
+
+static fc_err fill_file(const fc_comm *comm, fc_shared_weights *w, fc_model *model,
                         fc_err (*fill)(void *arg, float *weights), void *arg) {
   if (comm->node_rank != 0) return FC_ERR_OK;
   FC_TRY(map_file(w, PROT_READ | PROT_WRITE));
-  return fill(arg, w->map);
+  FC_TRY(fill(arg, w->map));
+  if (!w->panels) return FC_ERR_OK;
+  fc_model_set_weights(model, w->map);
+  fc_model_pack(model, (fc_bf16 *)((char *)w->map + w->panels));
+  return FC_ERR_OK;
 }
 
-fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratch,
+/* The panels begin on a page of their own. */
+static size_t panels_begin(const fc_model *model) {
+  const size_t page = 4096, bytes = fc_model_weight_count(model) * sizeof(float);
+  return (bytes + page - 1) / page * page;
+}
+
+size_t fc_weights_share_bytes(const fc_model *model, bool with_panels) {
+  if (!with_panels) return fc_model_weight_count(model) * sizeof(float);
+  return panels_begin(model) + fc_model_panel_count(model) * sizeof(fc_bf16);
+}
+
+fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratch, bool with_panels,
                         fc_err (*fill)(void *arg, float *weights), void *arg,
                         fc_shared_weights **out) {
   fc_shared_weights *w = NULL;
@@ -108,15 +129,16 @@ fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratc
     return err;
   }
   w->fd = -1;
-  w->bytes = fc_model_weight_count(model) * sizeof(float);
+  w->bytes = fc_weights_share_bytes(model, with_panels);
+  w->panels = with_panels ? panels_begin(model) : 0;
   err = open_everywhere(comm, w, scratch);
-  if (err == FC_ERR_OK) err = fc_agree(comm, fill_file(comm, w, fill, arg));
+  if (err == FC_ERR_OK) err = fc_agree(comm, fill_file(comm, w, model, fill, arg));
   if (err == FC_ERR_OK) err = fc_agree(comm, map_file(w, PROT_READ));
   if (err != FC_ERR_OK) {
     fc_weights_unshare(&w);
     return err;
   }
-  fc_model_set_weights(model, w->map);
+  set_model(w, model);
   *out = w;
   return FC_ERR_OK;
 }

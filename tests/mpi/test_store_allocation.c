@@ -64,7 +64,7 @@ static void shared_weights(void **state) {
   for (size_t n = 1;; n++) {
     size_t before = fc_mem_current_bytes();
     if (comm->rank == comm->size - 1) fc_mem_fail_at(n);
-    fc_err err = fc_weights_share(comm, model, scratch, fill, NULL, &shared);
+    fc_err err = fc_weights_share(comm, model, scratch, false, fill, NULL, &shared);
     fc_mem_fail_at(0);
     if (err == FC_ERR_OK) break;
     assert_int_equal(err, FC_ERR_NOMEM);

@@ -3,6 +3,7 @@
  * RANKS: 1 2 3 4 */
 #include "mpi_test.h"
 
+#include "fedcell/fc_mem.h"
 #include "fedcell/fc_weights.h"
 #include <sys/mount.h>
 
@@ -60,7 +61,7 @@ static void all_ranks_see_the_weights(void **state) {
   fc_model *model = make_model();
   fc_shared_weights *shared = NULL;
   calls = 0;
-  assert_ok(fc_weights_share(comm, model, scratch, fill, model, &shared));
+  assert_ok(fc_weights_share(comm, model, scratch, false, fill, model, &shared));
   assert_int_equal(calls, comm->node_rank == 0);
   MPI_Barrier(comm->world);
   assert_empty(scratch); /* the name is gone while the weights are in use */
@@ -80,13 +81,13 @@ static void failures_reach_all_ranks(void **state) {
   fc_model *model = make_model();
   fc_shared_weights *shared = NULL;
   char expected[1024];
-  assert_fails(fc_weights_share(comm, model, scratch, fail_to_fill, model, &shared), FC_ERR_SHAPE,
-               "no such tensor");
+  assert_fails(fc_weights_share(comm, model, scratch, false, fail_to_fill, model, &shared),
+               FC_ERR_SHAPE, "no such tensor");
   assert_null(shared);
   snprintf(expected, sizeof expected, "scratch folder %s: No such file or directory",
            scratch_path("none"));
-  assert_fails(fc_weights_share(comm, model, scratch_path("none"), fill, model, &shared), FC_ERR_IO,
-               expected);
+  assert_fails(fc_weights_share(comm, model, scratch_path("none"), false, fill, model, &shared),
+               FC_ERR_IO, expected);
   assert_null(shared);
   MPI_Barrier(comm->world);
   assert_empty(scratch);
@@ -108,7 +109,7 @@ static void a_scratch_folder_that_is_too_small(void **state) {
     fc_model_destroy(&model);
     skip(); /* needs root */
   }
-  fc_err err = fc_weights_share(comm, model, folder, fill, model, &shared);
+  fc_err err = fc_weights_share(comm, model, folder, false, fill, model, &shared);
   MPI_Barrier(comm->world);
   if (comm->rank == 0) assert_int_equal(umount(folder), 0);
   snprintf(expected, sizeof expected,
@@ -119,9 +120,28 @@ static void a_scratch_folder_that_is_too_small(void **state) {
   fc_model_destroy(&model);
 }
 
+/* The panels behind the weights are those of the weights, on every rank. */
+static void all_ranks_see_the_panels(void **state) {
+  (void)state;
+  fc_model *model = make_model();
+  fc_shared_weights *shared = NULL;
+  size_t n = fc_model_panel_count(model);
+  fc_bf16 *expected = NULL;
+  assert_ok(fc_alloc(n, sizeof *expected, &expected));
+  assert_ok(fc_weights_share(comm, model, NULL, true, fill, model, &shared));
+  assert_true(fc_weights_share_bytes(model, true) >=
+              fc_weights_share_bytes(model, false) + n * sizeof *expected);
+  fc_model_pack(model, expected);
+  assert_memory_equal(fc_model_get_panels(model), expected, n * sizeof *expected);
+  fc_free(expected);
+  fc_weights_unshare(&shared);
+  fc_model_destroy(&model);
+}
+
 static int run(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_ranks_see_the_weights),
+      cmocka_unit_test(all_ranks_see_the_panels),
       cmocka_unit_test(failures_reach_all_ranks),
       cmocka_unit_test(a_scratch_folder_that_is_too_small),
   };

@@ -21,7 +21,8 @@ static fc_optimizer_settings plain_descent(void) {
 }
 
 static fixture make(void) {
-  fixture f = fixture_make(comm, SETS("adapter.dropout=0", "federation.local.batch=13"));
+  fixture f = fixture_make(
+      comm, SETS("adapter.dropout=0", "federation.local.batch=13", "model.precision=f32"));
   random_floats(3, f.fed->P, f.fed->theta);
   return f;
 }

@@ -93,6 +93,15 @@ static inline setup open_setup(const fc_model_shape *shape, const fc_trainable_s
   return s;
 }
 
+/* The model's panels, set: its products run in bf16. */
+static inline fc_bf16 *new_panels(fc_model *m) {
+  fc_bf16 *panels = NULL;
+  OK(fc_alloc(fc_model_panel_count(m), sizeof *panels, &panels));
+  fc_model_pack(m, panels);
+  fc_model_set_panels(m, panels);
+  return panels;
+}
+
 static inline void close_setup(setup *s) {
   fc_work_destroy(&s->work);
   fc_trainable_destroy(&s->trainable);

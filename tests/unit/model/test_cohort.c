@@ -74,11 +74,12 @@ static void assert_same_as_alone(setup *s, fc_trainable *const t[MEMBERS], fc_lo
   }
 }
 
-static void every_family(fc_trainable_spec spec, const int ranks[MEMBERS]) {
+static void every_family_in(bool bf16, fc_trainable_spec spec, const int ranks[MEMBERS]) {
   for (int f = 0; f < N_FAMILIES; f++) {
     fc_model_shape shape = full_shape(all_families[f]);
     spec.lora_rank = 4; /* the workspace's */
     setup s = open_setup(&shape, &spec, true);
+    fc_bf16 *panels = bf16 ? new_panels(s.model) : NULL;
     fc_trainable *t[MEMBERS];
     for (int j = 0; j < MEMBERS; j++) t[j] = of_rank(&s, spec, ranks[j]);
     fc_batch batch = batch_for(all_families[f]);
@@ -86,7 +87,13 @@ static void every_family(fc_trainable_spec spec, const int ranks[MEMBERS]) {
     assert_same_as_alone(&s, t, FC_LOSS_CLASSIFY, &batch);
     for (int j = 0; j < MEMBERS; j++) fc_trainable_destroy(&t[j]);
     close_setup(&s);
+    fc_free(panels);
   }
+}
+
+static void every_family(fc_trainable_spec spec, const int ranks[MEMBERS]) {
+  every_family_in(false, spec, ranks);
+  every_family_in(true, spec, ranks);
 }
 
 static const char *const all_linear[] = {"all-linear"};
