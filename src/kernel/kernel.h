@@ -36,8 +36,16 @@ typedef struct {
   int64_t M, N, K;
   const float *bias;
 } fc_product;
+/* A sum over k goes in ascending blocks of so many terms, each added to the ones before it. */
+enum { FC_K_SUM_BLOCK = 256 };
 void fc_k_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
                   int64_t ldb);
+
+/* The same on the calling thread for at most FC_K_FEW_ROWS rows of y = x W^T, at the speed of
+ * memory; false, and nothing is done, where another path must (product_few.c). */
+enum { FC_K_FEW_ROWS = 4 };
+bool fc_k_product_few(const fc_product *p, float *C, int64_t ldc, const float *x, int64_t ldx,
+                      const float *W, int64_t ldw);
 
 static inline int64_t fc_k_min(int64_t a, int64_t b) {
   return a < b ? a : b;

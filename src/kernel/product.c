@@ -13,14 +13,15 @@
 #endif
 
 enum {
-  PANEL_K = 256,
+  PANEL_K = FC_K_SUM_BLOCK,
   MAX_LANES = 16,
   MAX_WIDTH = 2 * MAX_LANES,
   MAX_TILE_ROWS = 12,
   ROW_BLOCK = 768,    /* rows of A that pass over a panel: PANEL_K of each fit the second cache */
   PACK_FROM_ROWS = 96 /* fewer rows read an untransposed B where it lies */
 };
-static const double parallel_from_flop = 4e6; /* below, threads cost more than they bring */
+/* Below both, threads cost more than they bring. Few rows are limited by reading B. */
+static const double parallel_from_flop = 4e6, parallel_from_elements = 2e5;
 
 /* C (rows, width) = alpha A B (+ bias) (+ C): element (r,k) of A at a[r a_row + k a_k], (k,j) of B
  * at b[k b_k + j]. */
@@ -248,6 +249,7 @@ static void row_block(tile_kind kind, const fc_product *p, float *C, int64_t ldc
 static void serial_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t lda,
                            const float *B, int64_t ldb) {
   const int64_t a_row = p.transpose_a ? 1 : lda, rows = p.M;
+  if (fc_k_product_few(&p, C, ldc, A, lda, B, ldb)) return;
   for (int64_t m0 = 0; m0 < rows; m0 += ROW_BLOCK) {
     p.M = fc_k_min(ROW_BLOCK, rows - m0);
     row_block(pick_tile(p.N), &p, C + m0 * ldc, ldc, A + m0 * a_row, lda, B, ldb);
@@ -276,8 +278,9 @@ static void thread_share(fc_product p, float *C, int64_t ldc, const float *A, in
 
 void fc_k_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
                   int64_t ldb) {
-  const double flop = 2.0 * (double)p.M * (double)p.N * (double)p.K;
-  if (flop < parallel_from_flop || omp_in_parallel() || omp_get_max_threads() == 1) {
+  const double elements = (double)p.N * (double)p.K, flop = 2.0 * (double)p.M * elements;
+  const bool small = flop < parallel_from_flop && elements < parallel_from_elements;
+  if (small || omp_in_parallel() || omp_get_max_threads() == 1) {
     serial_product(p, C, ldc, A, lda, B, ldb);
     return;
   }
