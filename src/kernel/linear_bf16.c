@@ -11,7 +11,8 @@ enum {
   ROWS = BF16_PANEL, /* of one call of a path's run */
   ROW_BLOCK = 192,
   DEPTH_BLOCK = 1024, /* with ROW_BLOCK rows 384 KiB */
-  TERM_CHUNK = 32,    /* of an adapter's rank at a time */
+  STRIP = 256,        /* outputs that are prepared and activated at a time */
+  TERM_CHUNK = 16,    /* of an adapter's rank at a time */
   ROWS_A_THREAD = 128 /* fewer: threads share the outputs instead */
 };
 static const double parallel_from_flop = 2e7; /* below, threads cost more than they bring */
@@ -36,22 +37,25 @@ typedef struct {
 typedef float lanes __attribute__((vector_size(64), may_alias));
 enum { LANES = 16, VECTORS = BF16_COLUMNS / LANES };
 
-/* y (rows, columns) += s h B^T for R <= TERM_CHUNK; B is transposed, (R,BF16_COLUMNS). */
+/* y (rows, columns) += s h B^T for R <= TERM_CHUNK; B is transposed, (R,STRIP). */
 FC_K_CLONES
 static void add_outer(float *y, int64_t ldy, const float *h, int64_t ldh, const lanes *B, int R,
                       float s, int64_t rows, int columns) {
-  for (int64_t n = 0; n < rows; n++, y += ldy, h += ldh) {
-    lanes sum[VECTORS] = {0};
-    for (int r = 0; r < R; r++)
+  for (int64_t n = 0; n < rows; n++, y += ldy, h += ldh)
+    for (int o = 0; o < columns; o += BF16_COLUMNS) {
+      lanes sum[VECTORS] = {0};
+      const lanes *b = B + o / LANES;
+      for (int r = 0; r < R; r++, b += STRIP / LANES)
 #pragma GCC unroll 4
-      for (int v = 0; v < VECTORS; v++) sum[v] += h[r] * B[r * VECTORS + v];
-    const float *sums = (const float *)sum;
+        for (int v = 0; v < VECTORS; v++) sum[v] += h[r] * b[v];
+      const float *sums = (const float *)sum;
+      const int width = columns - o < BF16_COLUMNS ? columns - o : BF16_COLUMNS;
 #pragma omp simd
-    for (int o = 0; o < columns; o++) y[o] = FC_K_FMA(s, sums[o], y[o]);
-  }
+      for (int i = 0; i < width; i++) y[o + i] = FC_K_FMA(s, sums[i], y[o + i]);
+    }
 }
 
-/* The part of an adapter's term that falls into `a`, at most BF16_COLUMNS columns. */
+/* The part of an adapter's term that falls into `a`, at most STRIP columns. */
 static void add_term(const product *p, area a, const fc_lora_term *t) {
   const int64_t row = fc_k_max(a.row, t->row), column = fc_k_max(a.column, t->column);
   const int64_t rows = fc_k_min(a.row + a.rows, t->row + t->rows) - row;
@@ -61,9 +65,9 @@ static void add_term(const product *p, area a, const fc_lora_term *t) {
   float *y = p->y + row * p->ldy + column;
   for (int r0 = 0; r0 < t->R; r0 += TERM_CHUNK) {
     const int R = (int)fc_k_min(TERM_CHUNK, t->R - r0);
-    lanes transposed[TERM_CHUNK * VECTORS] = {0};
+    lanes transposed[TERM_CHUNK * STRIP / LANES] = {0};
     for (int r = 0; r < R; r++) {
-      float *to = (float *)(transposed + r * VECTORS);
+      float *to = (float *)(transposed + r * (STRIP / LANES));
       for (int o = 0; o < columns; o++) to[o] = B[(int64_t)o * t->B_o + (int64_t)(r0 + r) * t->B_r];
     }
     add_outer(y, p->ldy, h + r0, t->R, transposed, R, t->s, rows, columns);
@@ -117,9 +121,7 @@ static void edge_tiles(const fc_bf16_path *path, fc_bf16_tiles t, int rows, int 
 /* The rows of one block, whose inputs [i0, i0 + 32 blocks) are the tiles at A, times the panels of
  * at most BF16_COLUMNS outputs. The tiles of rows share the work of fetching the next panels. */
 static void some_panels(const product *p, const fc_bf16 *A, int64_t blocks, int64_t i0, area a) {
-  const bool first = i0 == 0, last = i0 + blocks * BF16_DEPTH >= p->I;
-  const bool prepared = first && needs_preparation(&p->e);
-  const bool from_y = !first || prepared || p->e.accumulate;
+  const bool from_y = i0 > 0 || p->e.accumulate || needs_preparation(&p->e);
   const int64_t row_tiles = (a.rows + ROWS - 1) / ROWS;
   fc_bf16_tiles t = {.a = A,
                      .b = p->panels + fc_bf16_index(p->panel_I, a.column, i0),
@@ -129,7 +131,6 @@ static void some_panels(const product *p, const fc_bf16 *A, int64_t blocks, int6
                      .ldc = p->ldy,
                      .soon_lines = (int)((BF16_PANEL + row_tiles - 1) / row_tiles)};
   t.soon = t.b + BF16_MOST_PANELS * t.b_next;
-  if (prepared) prepare(p, a);
   for (int64_t m = 0; m < a.rows; m += ROWS) {
     area part = a;
     part.row += m;
@@ -140,9 +141,17 @@ static void some_panels(const product *p, const fc_bf16 *A, int64_t blocks, int6
       edge_tiles(p->path, t, (int)part.rows, (int)a.columns);
     else
       p->path->run(&t, (int)part.rows, (int)a.columns / BF16_PANEL);
-    if (last && p->e.act_out) activate(p, part);
     t.a += blocks * BF16_TILE;
     t.soon += blocks * t.soon_lines * (BF16_TILE / BF16_PANEL);
+  }
+}
+
+static void strip_panels(const product *p, const fc_bf16 *A, int64_t blocks, int64_t i0, area a) {
+  for (int64_t o = 0; o < a.columns; o += BF16_COLUMNS) {
+    area some = a;
+    some.column += o;
+    some.columns = fc_k_min(BF16_COLUMNS, a.columns - o);
+    some_panels(p, A, blocks, i0, some);
   }
 }
 
@@ -161,11 +170,13 @@ static void row_block(const product *p, area a) {
     int64_t i0;
     const int depth = (int)part(p->I, BF16_DEPTH, i, parts, &i0);
     p->path->convert(A, p->x + a.row * p->ldx + i0, p->ldx, (int)a.rows, depth);
-    for (int64_t o = 0; o < a.columns; o += BF16_COLUMNS) {
-      area some = a;
-      some.column += o;
-      some.columns = fc_k_min(BF16_COLUMNS, a.columns - o);
-      some_panels(p, A, fc_bf16_blocks(depth), i0, some);
+    for (int64_t o = 0; o < a.columns; o += STRIP) {
+      area strip = a;
+      strip.column += o;
+      strip.columns = fc_k_min(STRIP, a.columns - o);
+      if (i == 0 && needs_preparation(&p->e)) prepare(p, strip);
+      strip_panels(p, A, fc_bf16_blocks(depth), i0, strip);
+      if (i == parts - 1 && p->e.act_out) activate(p, strip);
     }
   }
 }
