@@ -28,6 +28,7 @@ kernel           fast
 mpi              fast
 analysis         fast
 scripts          full
+slurm            full
 oracle           full
 sanitized        full
 fuzz             full

@@ -199,26 +199,39 @@ step_valgrind() {
 
 # ---- scripts and Python -------------------------------------------------------------------------
 
-# Every executable tests/e2e/*.sh and tests/fault/*.sh is one test. It is given FEDCELL (the program)
-# and TEST_TMP (an empty folder of its own); exit code 77 means skipped, its last line says why.
-step_scripts() {
-  local script test code log
+# run_script STEP TEST COMMAND...: one test. It is given FEDCELL (the program) and TEST_TMP (an empty
+# folder of its own); exit code 77 means skipped, its last line says why.
+run_script() {
+  local of=$1 test=$2 log=$logs/script-$2.log code=0
+  shift 2
+  selected "$of" "$test" || return 0
   export FEDCELL=$PWD/$release_build/fedcell TEST_TMP
+  TEST_TMP=$(mktemp -d)
+  timeout --kill-after=10 600 "$@" >"$log" 2>&1 </dev/null || code=$?
+  rm -rf "$TEST_TMP"
+  case $code in
+    0) tell passed "$of/$test" ;;
+    77) tell skipped "$of/$test" "$(tail -n 1 "$log")" ;;
+    124 | 137) tell failed "$of/$test" "takes over 600 s; see $log" ;;
+    *) tell failed "$of/$test" "$({ grep '^FAILED' "$log" || tail -n 1 "$log"; } | head -c 300) (see $log)" ;;
+  esac
+}
+
+# Every executable tests/e2e/*.sh and tests/fault/*.sh is one test.
+step_scripts() {
+  local script
   for script in tests/e2e/*.sh tests/fault/*.sh; do
     [[ -x $script ]] || continue
-    test=$(basename "$(dirname "$script")").$(basename "$script" .sh)
-    selected scripts "$test" || continue
-    log=$logs/script-$test.log
-    TEST_TMP=$(mktemp -d)
-    code=0
-    timeout --kill-after=10 600 "$script" >"$log" 2>&1 </dev/null || code=$?
-    rm -rf "$TEST_TMP"
-    case $code in
-      0) tell passed "scripts/$test" ;;
-      77) tell skipped "scripts/$test" "$(tail -n 1 "$log")" ;;
-      124 | 137) tell failed "scripts/$test" "takes over 600 s; see $log" ;;
-      *) tell failed "scripts/$test" "$({ grep '^FAILED' "$log" || tail -n 1 "$log"; } | head -c 300) (see $log)" ;;
-    esac
+    run_script scripts "$(basename "$(dirname "$script")").$(basename "$script" .sh)" "$script"
+  done
+}
+
+# Every other executable of tests/slurm is one test, under a Slurm of its own.
+step_slurm() {
+  local script
+  for script in tests/slurm/*.sh; do
+    [[ -x $script && $script != */up.sh ]] || continue
+    run_script slurm "slurm.$(basename "$script" .sh)" tests/slurm/up.sh "$script"
   done
 }
 

@@ -1,6 +1,5 @@
 /* fc_sweep.h - a sweep: one file that stands for many runs.
  *
- *   sweep: methods                                    # its name; else that of the file
  *   base:  ../experiments/quickstart.yaml             # seen from this file; may be left out
  *   size:  laptop                                     # of the base's sizes; may be left out
  *   set:   {federation.rounds: 12}                    # for all points
@@ -37,6 +36,7 @@ fc_err fc_sweep_create(const fc_option_table *tables, size_t n, const char *path
                        size_t length, fc_sweep **out);
 void fc_sweep_destroy(fc_sweep **sweep); /* accepts NULL; leaves *sweep == NULL */
 
+/* The file's name without folder and ending. */
 const char *fc_sweep_name(const fc_sweep *sweep);
 /* Path of the base as seen from the working folder; NULL: the sweep has none. */
 const char *fc_sweep_base(const fc_sweep *sweep);

@@ -191,6 +191,7 @@ static fc_err estimate_point(void *arg, size_t number, fc_config *cfg) {
   take_larger(&n->most.node_bytes, e.node_bytes);
   take_larger(&n->most.rank_bytes, e.rank_bytes);
   take_larger(&n->most.flop_per_round, e.flop_per_round);
+  if (e.participants > n->most.participants) n->most.participants = e.participants;
   if (!n->quiet)
     fc_app_say("%6zu  %10s a node  %12s a round  %s\n", number, fc_app_human(a, e.node_bytes, "B"),
                fc_app_human(b, e.flop_per_round, "FLOP"), n->p->labels[number - 1]);

@@ -242,12 +242,6 @@ static void read_text(reader *r, size_t line, yaml_node_t *value, char **out) {
     fault(r, line, r->part, "must be a text");
 }
 
-static void read_name(reader *r, size_t line, yaml_node_t *value) {
-  read_text(r, line, value, &r->s->name);
-  if (r->s->name && strchr(r->s->name, '/'))
-    fault(r, line, r->part, "is the name of the results' folder: no / in it");
-}
-
 /* The base lies where the sweep file says, seen from there. */
 static void read_base(reader *r, size_t line, yaml_node_t *value) {
   char *path = NULL;
@@ -269,8 +263,8 @@ static const struct {
   const char *name;
   void (*read)(reader *r, size_t line, yaml_node_t *value);
 } parts[] = {
-    {"sweep", read_name}, {"base", read_base}, {"size", read_size}, {"set", read_set},
-    {"list", read_list},  {"zip", read_zip},   {"grid", read_grid}, {"seeds", read_seeds},
+    {"base", read_base}, {"size", read_size}, {"set", read_set},     {"list", read_list},
+    {"zip", read_zip},   {"grid", read_grid}, {"seeds", read_seeds},
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
@@ -349,11 +343,11 @@ static void count_points(reader *r) {
 }
 
 /* The file's name without folder and ending. */
-static fc_err default_name(fc_sweep *s) {
+static fc_err name_sweep(fc_sweep *s) {
   const char *slash = strrchr(s->path, '/'), *file = slash ? slash + 1 : s->path;
   const char *dot = strrchr(file, '.');
   size_t n = dot && dot > file ? (size_t)(dot - file) : strlen(file);
-  return s->name ? FC_ERR_OK : fc_text_copy(file, n, &s->name);
+  return fc_text_copy(file, n, &s->name);
 }
 
 void fc_sweep_read(fc_sweep *s, fc_config *faults) {
@@ -372,5 +366,5 @@ void fc_sweep_read(fc_sweep *s, fc_config *faults) {
   }
   find_varying(&r);
   count_points(&r);
-  note(&r, default_name(s));
+  note(&r, name_sweep(s));
 }

@@ -56,10 +56,10 @@ static void base_size_and_overrides(void **state) {
   (void)state;
   const char *base = "federation.rounds: 3\ncell.delay_s: 4\nseed: 8\n"
                      "sizes: {big: {federation.rounds: 30}, huge: {federation.rounds: 300}}\n";
-  fc_sweep *s = open_with("sweep: mine\nbase: ../b.yaml\nsize: big\nset: {cell.delay_s: 5}\n"
+  fc_sweep *s = open_with("base: ../b.yaml\nsize: big\nset: {cell.delay_s: 5}\n"
                           "list: [{}, {cell.delay_s: 6, federation.rounds: 2}]\n",
                           base);
-  assert_string_equal(fc_sweep_name(s), "mine");
+  assert_string_equal(fc_sweep_name(s), "some");
   assert_string_equal(fc_sweep_base(s), "dir/../b.yaml");
   fc_config *cfg = point(s, 1);
   assert_int_equal(fc_config_int(cfg, "federation.rounds"), 30);
@@ -140,9 +140,9 @@ static void faults_of_the_form(void **state) {
                       "s.yaml:2: federation.rounds: no such part of a sweep; options of all points "
                       "stand under set\n"
                       "s.yaml:3: seed: must be a list of values");
-  expect_create_fault("seeds: 0\nlist: {}\nset: [1]\nbase: [x]\nsweep: a/b\n",
-                      "s.yaml:5: sweep: is the name of the results' folder: no / in it\n"
+  expect_create_fault("seeds: 0\nlist: {}\nset: [1]\nbase: [x]\nsize:\n",
                       "s.yaml:4: base: must be a text\n"
+                      "s.yaml:5: size: must be a text\n"
                       "s.yaml:3: set: must be a map of options\n"
                       "s.yaml:2: list: must be a list of maps of options\n"
                       "s.yaml:1: seeds: must be a list of seeds, or how many: 5 stands for 1 to 5");
