@@ -166,16 +166,21 @@ typedef struct {
   int64_t correct; /* argmax equals target */
 } fc_loss_result;
 
+/* For forward passes alone (far smaller); for training with all activations that the backward pass
+ * needs; or with the blocks' inputs alone, from which the backward pass computes the rest again:
+ * the same bits for about a third more work and a fraction of the memory. */
+typedef enum { FC_WORK_FORWARD, FC_WORK_TRAIN, FC_WORK_RECOMPUTE } fc_work_kind;
+
 typedef struct fc_work fc_work; /* activations and scratch of one thread, one slab */
-/* max_rows tokens, max_sequences sequences, none longer than max_length. training false: forward
- * only, far smaller. t may be NULL: the model as it is, theta is not looked at. Activations are
- * kept only from the deepest trained block upwards. */
+/* max_rows tokens, max_sequences sequences, none longer than max_length. t may be NULL: the model
+ * as it is, theta is not looked at. Activations are kept only from the deepest trained block
+ * upwards. */
 fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_rows,
-                      int max_sequences, int max_length, bool training, fc_work **out);
+                      int max_sequences, int max_length, fc_work_kind kind, fc_work **out);
 void fc_work_destroy(fc_work **work);
 /* Bytes that fc_work_create would take: for `fedcell check`. */
 size_t fc_work_bytes(const fc_model *model, const fc_trainable *t, int64_t max_rows,
-                     int max_sequences, int max_length, bool training);
+                     int max_sequences, int max_length, fc_work_kind kind);
 
 /* Forward only: adds to *result. NUMERIC if the loss is not finite; DATA if a token or label is out
  * of range, SHAPE if the batch exceeds the workspace or a sequence the model's positions. */

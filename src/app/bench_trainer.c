@@ -83,7 +83,7 @@ static fc_err create_room(const fc_trainer *t, thread_room *r) {
   size_t cohort = (size_t)c->cohort;
   int sequences = c->cohort * c->batch;
   FC_TRY(fc_work_create(t->model, t->trainable, (int64_t)sequences * c->length, sequences,
-                        c->length, true, &r->work));
+                        c->length, FC_WORK_TRAIN, &r->work));
   FC_TRY(fc_alloc(cohort, sizeof *r->members, &r->members));
   FC_TRY(fc_alloc(cohort, sizeof *r->optimizers, &r->optimizers));
   FC_TRY(fc_alloc(cohort * t->P, sizeof(float), &r->gradients));

@@ -24,8 +24,9 @@ void fc_checkpoint_put(fc_federation *fed, int64_t round, fc_store_file *f) {
 /* What may differ between a checkpoint's configuration and the one that continues it: when to stop,
  * not what is computed. */
 static const char *const may_differ[] = {
-    "stop.target_loss", "stop.target_accuracy", "checkpoint.every_rounds", "model.cache",
-    "model.scratch",    "federation.cohort",    "federation.rounds" /* last: see below */};
+    "stop.target_loss",     "stop.target_accuracy", "checkpoint.every_rounds",
+    "model.cache",          "model.scratch",        "federation.cohort",
+    "federation.recompute", "federation.rounds" /* last: see below */};
 enum { MAY_DIFFER = sizeof may_differ / sizeof may_differ[0] };
 
 /* A learning rate that falls over the run depends on the number of rounds, which then must stay. */

@@ -28,11 +28,7 @@ static void memory(const fc_task_setup *task, const fc_federation_settings *s,
                    const fc_method *method, int ranks, int threads, fc_estimate *e) {
   double P = (double)e->trained_weights, bytes = sizeof(float);
   e->node_shared_bytes = (double)fc_weights_share_bytes(task->model, task->is_bf16);
-  fc_thread_room room = {.cohort = 1, .batch = s->local.batch};
-  if (!method->pools_data) {
-    room.cohort = fc_cohort_devices(task, s, e->participants, ranks, threads);
-    room.optimizer = &s->local.optimizer;
-  }
+  fc_thread_room room = fc_room_of_run(task, s, e->participants, ranks, threads);
   e->cohort_devices = room.cohort;
   e->thread_bytes = (double)fc_threads_bytes(task, &room, 1);
   /* its trained copy and its row of the plan */

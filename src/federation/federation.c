@@ -28,11 +28,7 @@ static fc_err init_theta(fc_federation *fed) {
 static fc_err create_threads(fc_federation *fed) {
   int threads = omp_get_max_threads();
   uint32_t n = (uint32_t)fc_participants_per_round(&fed->set, fc_cell_devices(fed->cell));
-  fc_thread_room room = {.cohort = 1, .batch = fed->set.local.batch};
-  if (!fed->method->pools_data) {
-    room.cohort = fc_cohort_devices(&fed->task, &fed->set, n, fed->comm->size, threads);
-    room.optimizer = &fed->set.local.optimizer;
-  }
+  fc_thread_room room = fc_room_of_run(&fed->task, &fed->set, n, fed->comm->size, threads);
   return fc_threads_create(&fed->task, &room, threads, &fed->threads);
 }
 

@@ -35,6 +35,7 @@ typedef struct {
   double target_loss, target_accuracy; /* 0: none */
   int64_t checkpoint_every;
   int cohort; /* devices that a thread trains at a time; 0: automatic */
+  bool recompute;
   fc_local_settings local;
 } fc_federation_settings;
 fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
@@ -106,8 +107,9 @@ typedef struct {
 
 /* What the threads must have room for. */
 typedef struct {
-  int cohort;                             /* devices at a time */
-  int batch;                              /* sequences of each, up to the corpus' longest */
+  int cohort; /* devices at a time */
+  int batch;  /* sequences of each, up to the corpus' longest */
+  fc_work_kind kind;
   const fc_optimizer_settings *optimizer; /* NULL: no gradients and optimiser states of their own
                                              (data-parallel training keeps them elsewhere) */
 } fc_thread_room;
@@ -121,10 +123,11 @@ fc_err fc_threads_create(const fc_task_setup *task, const fc_thread_room *room, 
                          fc_threads *out);
 void fc_threads_destroy(fc_threads *t);
 size_t fc_threads_bytes(const fc_task_setup *task, const fc_thread_room *room, int n);
-/* Local. Devices of a cohort: federation.cohort, or by the rows that a product needs to be fast;
- * never more than a thread's share of the participants. No result depends on it. */
-int fc_cohort_devices(const fc_task_setup *task, const fc_federation_settings *s,
-                      uint32_t participants, int ranks, int threads);
+/* Local. The room that a thread of a run needs. Devices of a cohort: federation.cohort, or by the
+ * rows that a product needs to be fast; never more than a thread's share of the participants. No
+ * result depends on it. */
+fc_thread_room fc_room_of_run(const fc_task_setup *task, const fc_federation_settings *s,
+                              uint32_t participants, int ranks, int threads);
 
 /* A participant: the plan above, what came out below. */
 typedef struct {

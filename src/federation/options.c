@@ -109,6 +109,10 @@ static const fc_option federation_options[] = {
     {"federation.cohort", FC_OPT_INT, "devices", "0", 0, 65536, NULL,
      "Devices whose tokens a thread takes through the frozen weights in one product; costs memory, "
      "changes no result. 0: as many as make the products fast (see `fedcell check`)."},
+    {"federation.recompute", FC_OPT_BOOL, "", "false", FC_OPTION_ANY, NULL,
+     "Keep the blocks' inputs alone while training and compute the rest again in the backward "
+     "pass: "
+     "a third more work, a fraction of the memory, the same result."},
     {"federation.weighting", FC_OPT_CHOICE, "", "samples", FC_OPTION_ANY, weighting_name,
      "Weights of the average: by a device's number of samples, or all equal."},
     {"federation.bits_per_weight", FC_OPT_INT, "bit", "32", 1, 64, NULL,
@@ -197,6 +201,7 @@ fc_federation_settings fc_federation_settings_read(const fc_config *cfg) {
       .target_loss = fc_config_real(cfg, "stop.target_loss"),
       .target_accuracy = fc_config_real(cfg, "stop.target_accuracy"),
       .cohort = (int)INT("cohort"),
+      .recompute = fc_config_bool(cfg, "federation.recompute"),
       .checkpoint_every = fc_config_int(cfg, "checkpoint.every_rounds"),
       .local = {.iterations = (int)INT("local.iterations"),
                 .batch = (int)INT("local.batch"),

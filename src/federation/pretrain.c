@@ -159,8 +159,9 @@ static fc_err run(fc_parallel *p, fc_task_setup *task, const fc_config *cfg, con
   if (err == FC_ERR_OK)
     err = fc_alloc(fc_trainable_count(task->trainable), sizeof(float), &p->theta);
   if (err == FC_ERR_OK)
-    err = fc_threads_create(task, &(fc_thread_room){.cohort = 1, .batch = p->micro_batch},
-                            omp_get_max_threads(), &threads);
+    err = fc_threads_create(
+        task, &(fc_thread_room){.cohort = 1, .batch = p->micro_batch, .kind = FC_WORK_TRAIN},
+        omp_get_max_threads(), &threads);
   FC_TRY_GOTO(err, fc_agree(p->comm, err), done);
   p->threads = &threads;
   fc_trainable_init(task->trainable, p->seed, p->theta);

@@ -24,12 +24,23 @@ static int64_t rows_of_device(const fc_task_setup *task, int batch) {
   return (int64_t)batch * fc_corpus_longest(task->corpus);
 }
 
-int fc_cohort_devices(const fc_task_setup *task, const fc_federation_settings *s,
-                      uint32_t participants, int ranks, int threads) {
+static int cohort_devices(const fc_task_setup *task, const fc_federation_settings *s,
+                          uint32_t participants, int ranks, int threads) {
   int64_t most = s->cohort ? s->cohort : ROWS_FOR_SPEED / rows_of_device(task, s->local.batch);
   int64_t workers = (int64_t)ranks * threads, share = (participants + workers - 1) / workers;
   if (most > share) most = share;
   return most > 1 ? (int)most : 1;
+}
+
+fc_thread_room fc_room_of_run(const fc_task_setup *task, const fc_federation_settings *s,
+                              uint32_t participants, int ranks, int threads) {
+  fc_thread_room r = {.cohort = 1,
+                      .batch = s->local.batch,
+                      .kind = s->recompute ? FC_WORK_RECOMPUTE : FC_WORK_TRAIN};
+  if (fc_method_find(s->method)->pools_data) return r;
+  r.cohort = cohort_devices(task, s, participants, ranks, threads);
+  r.optimizer = &s->local.optimizer;
+  return r;
 }
 
 static fc_err thread_create(const fc_task_setup *task, const fc_thread_room *r, fc_thread *t) {
@@ -37,7 +48,7 @@ static fc_err thread_create(const fc_task_setup *task, const fc_thread_room *r, 
   int64_t rows = r->cohort * rows_of_device(task, r->batch);
   int sequences = r->cohort * r->batch;
   FC_TRY(fc_work_create(task->model, task->trainable, rows, sequences,
-                        fc_corpus_longest(task->corpus), true, &t->work));
+                        fc_corpus_longest(task->corpus), r->kind, &t->work));
   FC_TRY(fc_batcher_create(sequences, rows, &t->batcher));
   FC_TRY(fc_alloc((size_t)sequences, sizeof *t->samples, &t->samples));
   if (!r->optimizer) return FC_ERR_OK;
@@ -77,7 +88,7 @@ size_t fc_threads_bytes(const fc_task_setup *task, const fc_thread_room *r, int 
   size_t P = fc_trainable_count(task->trainable), cohort = (size_t)r->cohort;
   int64_t rows = r->cohort * rows_of_device(task, r->batch);
   size_t one = fc_work_bytes(task->model, task->trainable, rows, r->cohort * r->batch,
-                             fc_corpus_longest(task->corpus), true);
+                             fc_corpus_longest(task->corpus), r->kind);
   one += (size_t)rows * 3 * sizeof(int32_t); /* the batcher's tokens, types, targets */
   if (r->optimizer) one += cohort * (P + fc_optimizer_state_count(r->optimizer, P)) * sizeof(float);
   return one * (size_t)n;

@@ -168,7 +168,7 @@ static fc_err create(generation *g, const fc_trainable *t, int n, int64_t rows, 
   size_t V = (size_t)g->model->shape.vocab;
   g->active = n;
   FC_TRY(fc_cache_create(g->model, n, longest, &g->cache));
-  FC_TRY(fc_work_create(g->model, t, rows, n, longest, false, &g->work));
+  FC_TRY(fc_work_create(g->model, t, rows, n, longest, FC_WORK_FORWARD, &g->work));
   g->work->cache = g->cache;
   FC_TRY(fc_alloc((size_t)n * V, sizeof *g->logits, &g->logits));
   FC_TRY(fc_alloc(V, sizeof *g->candidates, &g->candidates));

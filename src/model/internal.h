@@ -149,7 +149,7 @@ typedef struct {
 struct fc_work {
   const fc_model *model;
   const fc_trainable *trainable; /* may be NULL; of the highest adapter rank of all members */
-  bool training;
+  bool training, recomputes;
   int64_t max_rows;
   int max_sequences, max_length;
   int first_kept; /* first block whose activations are kept for the backward pass */

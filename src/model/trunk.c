@@ -178,13 +178,17 @@ static void embed_bwd(fc_work *w) {
 
 /* ---- the whole trunk ------------------------------------------------------------------------- */
 
+static void block_fwd(fc_work *w, int layer) {
+  for (int s = 0; s < 2; s++) sublayer_fwd(w, layer, s);
+}
+
 void fc_trunk_fwd(fc_work *w) {
   const fc_model *m = w->model;
   int64_t n = w->n_rows * m->shape.width;
   embed_fwd(w);
   fc_work_watch(w, "the embeddings", -1, w->x, n);
   for (int layer = 0; layer < m->shape.layers; layer++) {
-    for (int s = 0; s < 2; s++) sublayer_fwd(w, layer, s);
+    block_fwd(w, layer);
     fc_work_watch(w, "the output of block", layer, w->blocks[layer].sub[1].out, n);
   }
   if (m->final_norm.weight == FC_TENSOR_NONE) return;
@@ -201,7 +205,9 @@ void fc_trunk_bwd(fc_work *w) {
     fc_work_swap_gradients(w);
     if (!fc_work_goes_below(w, m->final_norm.stage)) return;
   }
-  for (int layer = m->shape.layers - 1; layer >= w->first_kept; layer--) {
+  int last = m->shape.layers - 1;
+  for (int layer = last; layer >= w->first_kept; layer--) {
+    if (w->recomputes && layer < last) block_fwd(w, layer); /* the last one's are still there */
     for (int s = 1; s >= 0; s--) {
       if (!sublayer_bwd(w, layer, s)) return;
     }

@@ -4,7 +4,8 @@
  *
  * Kept for the backward pass are the activations of the blocks it reaches; the blocks below, and
  * all blocks of a forward-only workspace, share one set of arrays. Inputs of linear layers are kept
- * only where the layer is trained. */
+ * only where the layer is trained. A workspace that recomputes keeps the blocks' inputs alone; its
+ * blocks share one set of arrays in which a whole block fits. */
 #include "fedcell/fc_mem.h"
 #include "internal.h"
 #include <limits.h>
@@ -37,46 +38,61 @@ static float *shared(cursor *c, shared_array *a, int64_t rows, int64_t cols) {
 }
 
 typedef struct {
-  shared_array in, sum, mean, rstd, qkv, lse, attention, up, act;
+  shared_array in[2], sum[2], mean[2], rstd[2]; /* of the two sublayers, or one for both */
+  shared_array middle;                          /* out of the first */
+  shared_array qkv, lse, attention, up, act;
 } shared_arrays;
+
+/* What becomes of a block's activations when the next block is computed. */
+typedef enum { OVERWRITTEN, KEPT, RECOMPUTED } fate;
 
 static float *own_or_shared(cursor *c, bool own, shared_array *a, int64_t rows, int64_t cols) {
   return own ? floats(c, rows, cols) : shared(c, a, rows, cols);
 }
 
-/* Returns the sublayer's output. Where nothing is kept, x is overwritten by the output. */
-static float *layout_sublayer(const fc_work *w, cursor *c, shared_arrays *a, bool keep,
+/* Returns the sublayer's output. Where nothing is kept, x is overwritten by the output; a block
+ * that is recomputed keeps the output of its second sublayer, the next block's input. */
+static float *layout_sublayer(const fc_work *w, cursor *c, shared_arrays *a, fate f, int s,
                               const fc_linear *first, float *x, fc_sublayer_work *sub) {
   int64_t N = w->max_rows, C = w->model->shape.width;
-  bool pre_norm = w->model->shape.arch->pre_norm;
+  bool keep = f == KEPT, pre_norm = w->model->shape.arch->pre_norm;
+  int set = f == RECOMPUTED ? s : 0;
   sub->x = x;
+  sub->out = f == OVERWRITTEN            ? x
+             : f == RECOMPUTED && s == 0 ? shared(c, &a->middle, N, C)
+                                         : floats(c, N, C);
   if (pre_norm) {
     bool keep_in = keep && fc_trainable_has_linear(w->trainable, first);
-    sub->in = own_or_shared(c, keep_in, &a->in, N, C);
-    sub->sum = sub->out = keep ? floats(c, N, C) : x;
+    sub->in = own_or_shared(c, keep_in, &a->in[set], N, C);
+    sub->sum = sub->out;
   } else {
     sub->in = x;
-    sub->sum = own_or_shared(c, keep, &a->sum, N, C);
-    sub->out = keep ? floats(c, N, C) : x;
+    sub->sum = own_or_shared(c, keep, &a->sum[set], N, C);
   }
-  sub->mean = own_or_shared(c, keep, &a->mean, N, 1);
-  sub->rstd = own_or_shared(c, keep, &a->rstd, N, 1);
+  sub->mean = own_or_shared(c, keep, &a->mean[set], N, 1);
+  sub->rstd = own_or_shared(c, keep, &a->rstd[set], N, 1);
   return sub->out;
+}
+
+static fate fate_of(const fc_work *w, int layer) {
+  if (layer < w->first_kept) return OVERWRITTEN;
+  return w->recomputes ? RECOMPUTED : KEPT;
 }
 
 static float *layout_block(const fc_work *w, cursor *c, shared_arrays *a, int layer, float *x,
                            fc_block_work *b) {
   const fc_linear *slot = w->model->blocks[layer].slot;
   int64_t N = w->max_rows;
-  bool keep = layer >= w->first_kept;
-  x = layout_sublayer(w, c, a, keep, &slot[FC_SLOT_QKV], x, &b->sub[0]);
-  x = layout_sublayer(w, c, a, keep, &slot[FC_SLOT_UP], x, &b->sub[1]);
+  fate f = fate_of(w, layer);
+  bool keep = f == KEPT;
+  x = layout_sublayer(w, c, a, f, 0, &slot[FC_SLOT_QKV], x, &b->sub[0]);
+  x = layout_sublayer(w, c, a, f, 1, &slot[FC_SLOT_UP], x, &b->sub[1]);
   b->qkv = own_or_shared(c, keep, &a->qkv, N, slot[FC_SLOT_QKV].out);
   b->lse = own_or_shared(c, keep, &a->lse, N, w->model->shape.heads);
   b->attention = own_or_shared(c, keep, &a->attention, N, slot[FC_SLOT_ATTENTION_OUT].in);
   b->up = own_or_shared(c, keep, &a->up, N, slot[FC_SLOT_UP].out);
   bool keep_act = keep && fc_trainable_has_linear(w->trainable, &slot[FC_SLOT_DOWN]);
-  bool in_place = !keep && slot[FC_SLOT_UP].out == slot[FC_SLOT_DOWN].in;
+  bool in_place = f == OVERWRITTEN && slot[FC_SLOT_UP].out == slot[FC_SLOT_DOWN].in;
   b->act = in_place ? b->up : own_or_shared(c, keep_act, &a->act, N, slot[FC_SLOT_DOWN].in);
   return x;
 }
@@ -205,11 +221,13 @@ static void layout(fc_work *w, cursor *c) {
 }
 
 static fc_work limits_of(const fc_model *m, const fc_trainable *t, int64_t max_rows,
-                         int max_sequences, int max_length, bool training) {
+                         int max_sequences, int max_length, fc_work_kind kind) {
+  bool training = kind != FC_WORK_FORWARD;
   int first = training ? fc_model_block_of_stage(fc_trainable_lowest_stage(t)) : INT_MAX;
   return (fc_work){.model = m,
                    .trainable = t,
                    .training = training,
+                   .recomputes = kind == FC_WORK_RECOMPUTE,
                    .max_rows = max_rows,
                    .max_sequences = max_sequences,
                    .max_length = max_length,
@@ -217,15 +235,15 @@ static fc_work limits_of(const fc_model *m, const fc_trainable *t, int64_t max_r
 }
 
 size_t fc_work_bytes(const fc_model *model, const fc_trainable *t, int64_t max_rows,
-                     int max_sequences, int max_length, bool training) {
-  fc_work w = limits_of(model, t, max_rows, max_sequences, max_length, training);
+                     int max_sequences, int max_length, fc_work_kind kind) {
+  fc_work w = limits_of(model, t, max_rows, max_sequences, max_length, kind);
   cursor c = {NULL, 0};
   layout(&w, &c);
   return c.used;
 }
 
 fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_rows,
-                      int max_sequences, int max_length, bool training, fc_work **out) {
+                      int max_sequences, int max_length, fc_work_kind kind, fc_work **out) {
   *out = NULL;
   FC_CHECK(max_rows >= 1 && max_rows <= INT32_MAX, SHAPE,
            "a workspace for %lld rows: allowed is 1 to %d", (long long)max_rows, INT32_MAX);
@@ -233,11 +251,11 @@ fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_
            max_sequences);
   FC_CHECK(max_length >= 1, SHAPE, "a workspace for sequences of %d tokens: allowed is 1 or more",
            max_length);
-  size_t bytes = fc_work_bytes(model, t, max_rows, max_sequences, max_length, training);
+  size_t bytes = fc_work_bytes(model, t, max_rows, max_sequences, max_length, kind);
   cursor c = {NULL, 0};
   FC_TRY(fc_alloc(1, bytes, &c.base));
   fc_work *w = (fc_work *)c.base;
-  *w = limits_of(model, t, max_rows, max_sequences, max_length, training);
+  *w = limits_of(model, t, max_rows, max_sequences, max_length, kind);
   layout(w, &c);
   if (w->rope) fc_model_rope_table(&model->shape, max_length, w->rope);
   *out = w;

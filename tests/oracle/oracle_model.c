@@ -266,7 +266,7 @@ static fc_err run_all(job *j, char **argv) {
     if (b->start[b->sequences] > rows) rows = b->start[b->sequences];
   }
   int length = fc_model_get_shape(j->model)->positions;
-  FC_TRY(fc_work_create(j->model, j->trainable, rows, sequences, length, true, &j->work));
+  FC_TRY(fc_work_create(j->model, j->trainable, rows, sequences, length, FC_WORK_TRAIN, &j->work));
   FC_TRY(run(j, batches, n, argv[3]));
   for (size_t i = 0; i < n; i++) free_batch(&batches[i]);
   fc_free(batches);

@@ -88,7 +88,8 @@ static fc_err write_logits(job *j, const char *path) {
   bool classes = j->kind == FC_LOSS_CLASSIFY;
   int64_t rows = classes ? batch.sequences : N, cols = classes ? s->labels : s->vocab;
   FC_TRY(fc_alloc((size_t)(rows * cols), sizeof *j->logits, &j->logits));
-  FC_TRY(fc_work_create(j->model, j->trainable, N, batch.sequences, s->positions, false, &j->work));
+  FC_TRY(fc_work_create(j->model, j->trainable, N, batch.sequences, s->positions, FC_WORK_FORWARD,
+                        &j->work));
   FC_TRY(fc_model_logits(j->work, j->theta, &batch, j->kind, j->logits));
   fc_safetensor_source out = {
       .name = "logits", .dims = 2, .shape = {rows, cols}, .data = j->logits};

@@ -115,11 +115,13 @@ static void any_cohort_gives_the_same(void **state) {
   (void)state;
   const char *const cohorts[] = {"federation.cohort=1", "federation.cohort=2",
                                  "federation.cohort=5", "federation.cohort=0"};
+  const char *const recompute[] = {"federation.recompute=false", "federation.recompute=true",
+                                   "federation.recompute=true", "federation.recompute=false"};
   float *expected = NULL;
   int threads = omp_get_max_threads();
   omp_set_num_threads(1); /* else there is a cohort for every thread */
   for (int c = 0; c < 4; c++) {
-    fixture f = fixture_make(comm, SETS(cohorts[c], "federation.local.accumulate=2"));
+    fixture f = fixture_make(comm, SETS(cohorts[c], recompute[c], "federation.local.accumulate=2"));
     random_floats(3, f.fed->P, f.fed->theta);
     assert_int_equal(f.fed->threads.cohort, c < 2 ? c + 1 : 5);
     fc_round round = planned(f.fed, 2);
@@ -176,7 +178,8 @@ static void memory_is_as_estimated(void **state) {
   fixture f = fixture_make(comm, NULL);
   fc_threads threads = {0};
   size_t before = fc_mem_current_bytes();
-  fc_thread_room room = {.cohort = 5, .batch = 4, .optimizer = &f.fed->set.local.optimizer};
+  fc_thread_room room = {
+      .cohort = 5, .batch = 4, .kind = FC_WORK_TRAIN, .optimizer = &f.fed->set.local.optimizer};
   OK(fc_threads_create(&f.fed->task, &room, 3, &threads));
   double taken = (double)(fc_mem_current_bytes() - before);
   CLOSE_RELATIVE((double)fc_threads_bytes(&f.fed->task, &room, 3), taken, 0.02);

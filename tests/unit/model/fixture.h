@@ -89,7 +89,8 @@ static inline setup open_setup(const fc_model_shape *shape, const fc_trainable_s
   OK(fc_trainable_create(s.model, spec, &s.trainable));
   s.theta = new_floats(fc_trainable_count(s.trainable));
   fc_trainable_init(s.trainable, 2, s.theta);
-  OK(fc_work_create(s.model, s.trainable, ROWS, SEQUENCES, LONGEST, training, &s.work));
+  OK(fc_work_create(s.model, s.trainable, ROWS, SEQUENCES, LONGEST,
+                    training ? FC_WORK_TRAIN : FC_WORK_FORWARD, &s.work));
   return s;
 }
 

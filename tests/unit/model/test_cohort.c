@@ -59,7 +59,7 @@ static void assert_same_as_alone(setup *s, fc_trainable *const t[MEMBERS], fc_lo
     float *dtheta = new_floats(P);
     fc_loss_result r = {0};
     fc_work *w = NULL;
-    OK(fc_work_create(s->model, t[j], ROWS, SEQUENCES, LONGEST, true, &w));
+    OK(fc_work_create(s->model, t[j], ROWS, SEQUENCES, LONGEST, FC_WORK_TRAIN, &w));
     OK(fc_model_grad(w, theta[j], &own, kind, dropout_of(j), dtheta, &r));
     assert_memory_equal(members[j].dtheta, dtheta, P * sizeof *dtheta);
     assert_memory_equal(&members[j].result, &r, sizeof r);

@@ -42,7 +42,7 @@ static void uncached(const fc_model *m, const fc_prompt *p, int32_t *out) {
   int32_t tokens[LONGEST_TEXT];
   float logits[LONGEST_TEXT * VOCAB];
   fc_work *w = NULL;
-  OK(fc_work_create(m, NULL, LONGEST_TEXT, 1, LONGEST_TEXT, false, &w));
+  OK(fc_work_create(m, NULL, LONGEST_TEXT, 1, LONGEST_TEXT, FC_WORK_FORWARD, &w));
   memcpy(tokens, p->tokens, (size_t)p->n * sizeof *tokens);
   for (int n = p->n; n < p->n + STEPS; n++) {
     int64_t start[2] = {0, n};
@@ -125,7 +125,7 @@ static void draws_follow_the_probabilities(void **state) {
   float logits[VOCAB];
   int64_t start[2] = {0, 1};
   fc_batch b = {.sequences = 1, .start = start, .tokens = second};
-  OK(fc_work_create(d.model, NULL, 1, 1, 1, false, &w));
+  OK(fc_work_create(d.model, NULL, 1, 1, 1, FC_WORK_FORWARD, &w));
   OK(fc_model_logits(w, NULL, &b, FC_LOSS_CAUSAL_LM, logits));
   fc_work_destroy(&w);
   double p[VOCAB], sum = 0.0, nucleus = 0.0;

@@ -142,7 +142,8 @@ static void a_sequence_does_not_see_a_large_batch(void **state) {
   shape.ffn = 256;
   setup s = open_setup(&shape, &nothing, false);
   fc_work_destroy(&s.work);
-  OK(fc_work_create(s.model, s.trainable, (int64_t)MANY * LENGTH, MANY, LENGTH, false, &s.work));
+  OK(fc_work_create(s.model, s.trainable, (int64_t)MANY * LENGTH, MANY, LENGTH, FC_WORK_FORWARD,
+                    &s.work));
   int64_t start[MANY + 1];
   int32_t tokens[MANY * LENGTH];
   for (int i = 0; i <= MANY; i++) start[i] = (int64_t)i * LENGTH;
@@ -233,7 +234,7 @@ static void runs_without_trainables(void **state) {
   setup s = open_setup(&shape, &nothing, false);
   fc_batch b = ragged_batch();
   fc_work *bare = NULL;
-  OK(fc_work_create(s.model, NULL, ROWS, SEQUENCES, LONGEST, false, &bare));
+  OK(fc_work_create(s.model, NULL, ROWS, SEQUENCES, LONGEST, FC_WORK_FORWARD, &bare));
   float *want = logits_of(&s, &b, FC_LOSS_CAUSAL_LM), *got = new_floats(ROWS * VOCAB);
   OK(fc_model_logits(bare, NULL, &b, FC_LOSS_CAUSAL_LM, got));
   assert_same_bits(got, want, ROWS * VOCAB);

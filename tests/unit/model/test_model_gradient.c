@@ -195,6 +195,37 @@ static void one_lm_module_at_a_time(void **state) {
 }
 
 /* dtheta is added to. */
+/* Whatever is trained, what is computed again has the same bits. */
+static void recomputing_changes_nothing(void **state) {
+  (void)state;
+  static const char *const upper[] = {"head"};
+  const fc_trainable_spec specs[] = {
+      {.targets = linears, .n_targets = 1, .lora_rank = 2, .alpha = 4, .dropout = 0.2F},
+      {.saved = everything, .n_saved = 1},
+      {.saved = upper, .n_saved = 1}};
+  for (int f = 0; f < N_FAMILIES; f++)
+    for (int i = 0; i < 3; i++) {
+      fc_model_shape shape = full_shape(all_families[f]);
+      shape.layers = 3;
+      setup s = open_setup(&shape, &specs[i], true);
+      fc_work *again = NULL;
+      OK(fc_work_create(s.model, s.trainable, ROWS, SEQUENCES, LONGEST, FC_WORK_RECOMPUTE, &again));
+      random_lora_b(s.trainable, s.theta);
+      fc_batch batch = batch_for(all_families[f]);
+      fc_rng rng = fc_rng_open(3, FC_RNG_DROPOUT, 0, 0);
+      size_t P = fc_trainable_count(s.trainable);
+      float *kept = new_floats(P), *computed = new_floats(P);
+      fc_loss_result result = {0};
+      OK(fc_model_grad(s.work, s.theta, &batch, FC_LOSS_CLASSIFY, rng, kept, &result));
+      OK(fc_model_grad(again, s.theta, &batch, FC_LOSS_CLASSIFY, rng, computed, &result));
+      assert_memory_equal(kept, computed, P * sizeof *kept);
+      fc_work_destroy(&again);
+      fc_free(kept);
+      fc_free(computed);
+      close_setup(&s);
+    }
+}
+
 static void gradients_accumulate(void **state) {
   (void)state;
   fc_trainable_spec spec = {.saved = everything, .n_saved = 1};
@@ -283,6 +314,7 @@ int main(void) {
       cmocka_unit_test(mixed_query_key_value),
       cmocka_unit_test(one_module_at_a_time),
       cmocka_unit_test(one_lm_module_at_a_time),
+      cmocka_unit_test(recomputing_changes_nothing),
       cmocka_unit_test(gradients_accumulate),
       cmocka_unit_test(dropout_follows_its_stream),
       cmocka_unit_test(every_adapter_has_its_own_mask),

@@ -13,11 +13,11 @@ static const fc_trainable_spec specs[] = {
 enum { N_SPECS = sizeof specs / sizeof specs[0] };
 
 static void check_bytes(const fc_model *m, const fc_trainable *t, int64_t rows, int sequences,
-                        int length, bool training) {
-  size_t want = fc_work_bytes(m, t, rows, sequences, length, training);
+                        int length, fc_work_kind kind) {
+  size_t want = fc_work_bytes(m, t, rows, sequences, length, kind);
   size_t before = fc_mem_current_bytes();
   fc_work *w = NULL;
-  OK(fc_work_create(m, t, rows, sequences, length, training, &w));
+  OK(fc_work_create(m, t, rows, sequences, length, kind, &w));
   assert_int_equal(fc_mem_current_bytes() - before, want);
   fc_work_destroy(&w);
   assert_null(w);
@@ -33,10 +33,10 @@ static void bytes_are_what_is_allocated(void **state) {
     for (size_t i = 0; i < N_SPECS; i++) {
       fc_trainable *t = NULL;
       OK(fc_trainable_create(m, &specs[i], &t));
-      for (int training = 0; training < 2; training++) {
-        check_bytes(m, t, 100, 7, 9, training);
-        check_bytes(m, t, 1, 1, 1, training);
-        check_bytes(m, t, 3, 50, 3, training);
+      for (fc_work_kind kind = FC_WORK_FORWARD; kind <= FC_WORK_RECOMPUTE; kind++) {
+        check_bytes(m, t, 100, 7, 9, kind);
+        check_bytes(m, t, 1, 1, 1, kind);
+        check_bytes(m, t, 3, 50, 3, kind);
       }
       fc_trainable_destroy(&t);
     }
@@ -44,7 +44,7 @@ static void bytes_are_what_is_allocated(void **state) {
   }
 }
 
-static size_t bytes_for(int layers, const fc_trainable_spec *spec, bool training) {
+static size_t bytes_for(int layers, const fc_trainable_spec *spec, fc_work_kind kind) {
   fc_model_shape shape = full_shape("bert");
   shape.layers = layers;
   shape.vocab = 5;
@@ -52,7 +52,7 @@ static size_t bytes_for(int layers, const fc_trainable_spec *spec, bool training
   fc_trainable *t = NULL;
   OK(fc_model_create(&shape, &m));
   OK(fc_trainable_create(m, spec, &t));
-  size_t bytes = fc_work_bytes(m, t, 1000, 100, 9, training);
+  size_t bytes = fc_work_bytes(m, t, 1000, 100, 9, kind);
   fc_trainable_destroy(&t);
   fc_model_destroy(&m);
   return bytes;
@@ -60,9 +60,10 @@ static size_t bytes_for(int layers, const fc_trainable_spec *spec, bool training
 
 static void forward_only_keeps_one_block(void **state) {
   (void)state;
-  size_t two = bytes_for(2, &specs[1], false), twelve = bytes_for(12, &specs[1], false);
+  size_t two = bytes_for(2, &specs[1], FC_WORK_FORWARD),
+         twelve = bytes_for(12, &specs[1], FC_WORK_FORWARD);
   assert_true(twelve - two < 10 * 1024); /* the table of blocks, no activations */
-  assert_true(bytes_for(12, &specs[1], true) > 4 * twelve);
+  assert_true(bytes_for(12, &specs[1], FC_WORK_TRAIN) > 4 * twelve);
 }
 
 static void blocks_below_the_lowest_trained_are_not_kept(void **state) {
@@ -70,9 +71,19 @@ static void blocks_below_the_lowest_trained_are_not_kept(void **state) {
   static const char *const top[] = {"encoder.layer.11"};
   fc_trainable_spec last = {.saved = top, .n_saved = 1};
   fc_trainable_spec only_head = {.saved = head + 1, .n_saved = 1};
-  size_t all = bytes_for(12, &specs[1], true), one = bytes_for(12, &last, true);
+  size_t all = bytes_for(12, &specs[1], FC_WORK_TRAIN), one = bytes_for(12, &last, FC_WORK_TRAIN);
   assert_true(one < all / 3);
-  assert_true(bytes_for(12, &only_head, true) < one);
+  assert_true(bytes_for(12, &only_head, FC_WORK_TRAIN) < one);
+}
+
+/* Beyond the first, a block costs its output alone, (N, width). */
+static void recomputing_keeps_the_inputs_alone(void **state) {
+  (void)state;
+  size_t two = bytes_for(2, &specs[1], FC_WORK_RECOMPUTE);
+  size_t twelve = bytes_for(12, &specs[1], FC_WORK_RECOMPUTE);
+  size_t block = 1000 * sizeof(float) * 8;
+  assert_in_range((twelve - two) / 10, block, block + 1024);
+  assert_true(3 * (twelve - two) < bytes_for(12, &specs[1], FC_WORK_TRAIN) - twelve);
 }
 
 static void refuses_impossible_limits(void **state) {
@@ -81,14 +92,14 @@ static void refuses_impossible_limits(void **state) {
   fc_model *m = NULL;
   fc_work *w = NULL;
   OK(fc_model_create(&shape, &m));
-  FAILS(fc_work_create(m, NULL, 0, 1, 1, false, &w), SHAPE,
+  FAILS(fc_work_create(m, NULL, 0, 1, 1, FC_WORK_FORWARD, &w), SHAPE,
         "a workspace for 0 rows: allowed is 1 to 2147483647");
-  FAILS(fc_work_create(m, NULL, 1, 0, 1, false, &w), SHAPE,
+  FAILS(fc_work_create(m, NULL, 1, 0, 1, FC_WORK_FORWARD, &w), SHAPE,
         "a workspace for 0 sequences: allowed is 1 or more");
-  FAILS(fc_work_create(m, NULL, 1, 1, -1, false, &w), SHAPE,
+  FAILS(fc_work_create(m, NULL, 1, 1, -1, FC_WORK_FORWARD, &w), SHAPE,
         "a workspace for sequences of -1 tokens: allowed is 1 or more");
   fc_mem_set_limit_bytes(fc_mem_current_bytes() + 1000);
-  assert_int_equal(fc_work_create(m, NULL, 100, 1, 1, false, &w), FC_ERR_NOMEM);
+  assert_int_equal(fc_work_create(m, NULL, 100, 1, 1, FC_WORK_FORWARD, &w), FC_ERR_NOMEM);
   fc_mem_set_limit_bytes(0);
   assert_null(w);
   fc_model_destroy(&m);
@@ -99,6 +110,7 @@ int main(void) {
       cmocka_unit_test(bytes_are_what_is_allocated),
       cmocka_unit_test(forward_only_keeps_one_block),
       cmocka_unit_test(blocks_below_the_lowest_trained_are_not_kept),
+      cmocka_unit_test(recomputing_keeps_the_inputs_alone),
       cmocka_unit_test(refuses_impossible_limits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
