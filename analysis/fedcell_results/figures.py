@@ -5,6 +5,8 @@ Each group of runs (Runs.groups) has one colour; lines are means over its seeds,
 95 % interval of the mean.
 """
 
+import pandas
+
 from .quantities import COSTS, METRICS, curve
 from .run import ResultError
 from .runs import Runs
@@ -70,19 +72,20 @@ def draw_curves(axes, runs, metric, cost):
     """The metric over the cost. A group that spends nothing of it (centralised training: no energy
     of devices) is not drawn."""
     names, looks = group_names(runs), look_of(runs.groups)
-    bands = {label: band(part, metric, cost) for label, part in runs.groups.items()}
-    largest = max((b["x"].max() for b in bands.values() if len(b)), default=0.0)
-    factor = _cost_axis(axes.xaxis, cost, largest)
-    for label, found in bands.items():
-        if not len(found):
-            continue
-        few = len(found) <= MANY_POINTS
-        look = {**looks[label], "marker": looks[label]["marker"] if few else None}
-        axes.plot(found["x"] / factor, found["mean"], label=names[label], **look)
-        axes.fill_between(
-            found["x"] / factor, found["low"], found["high"], color=look["color"], alpha=0.2, linewidth=0
-        )
-    metric_axis(axes.yaxis, METRICS[metric])
+    found = {label: band(part, metric, cost) for label, part in runs.groups.items()}
+    bands = {label: frame for label, frame in found.items() if len(frame)}
+    if not bands:
+        return
+    factor = _cost_axis(axes.xaxis, cost, max(frame["x"].max() for frame in bands.values()))
+    for label, frame in bands.items():
+        look, x = looks[label], frame["x"] / factor
+        marker = look["marker"] if len(frame) <= MANY_POINTS else None
+        axes.plot(x, frame["mean"], label=names[label], **{**look, "marker": marker})
+        shade = {"color": look["color"], "alpha": min(0.2, 0.8 / len(bands)), "linewidth": 0}
+        axes.fill_between(x, frame["low"], frame["high"], **shade)
+    # the same limits over every cost: those of all groups, also of the ones not drawn here
+    points = pandas.concat([band(part, metric, "rounds") for part in runs.groups.values()])
+    metric_axis(axes, METRICS[metric], points["mean"], points["low"], points["high"])
 
 
 def figure_curves(runs, metrics=None, costs=None, width_in=TWO_COLUMNS_IN):
@@ -122,7 +125,8 @@ def draw_pareto(axes, runs, metric, cost):
     front = pareto_front(x, y, METRICS[metric].best)
     order = x[front].sort_values().index
     axes.step(x[order] / factor, y[order], where="post", color="0.5", linewidth=0.8, zorder=1)
-    metric_axis(axes.yaxis, METRICS[metric])
+    ends = found.xs(value, axis=1, level="quantity")
+    metric_axis(axes, METRICS[metric], ends["mean"], ends["low"], ends["high"])
 
 
 def figure_pareto(runs, metric=None, costs=("sim_time_s", "energy_j", "traffic_bytes"), width_in=TWO_COLUMNS_IN):

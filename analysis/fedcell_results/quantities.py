@@ -23,6 +23,11 @@ class Metric:
     def reaches(self, values, target):
         return values >= target if self.best == "max" else values <= target
 
+    @property
+    def bounds(self):
+        """What the metric cannot go beyond: a share is 0 to 1, a loss not negative."""
+        return (0.0, 1.0 if self.is_share else numpy.inf)
+
     def text(self, value, half=numpy.nan):
         """"79.1 ± 0.8 %"."""
         if self.is_share:

@@ -29,6 +29,7 @@ from .targets import cost_to_target, default_target, target_intervals
 
 PANEL_IN = (2.9, 2.1)
 MAP_IN = (2.9, 3.2)
+SHORT_NAME, WIDE_IN = 14, 5.4  # bars of groups with longer names have wider panels
 MAPS_AT_MOST = 4  # groups whose devices are drawn
 # Facts of a file's provenance that differ from run to run by nature.
 OF_EACH_RUN = {"config", "written", "command_line", "seed", "method", "experiment", "peak_rank_bytes", "peak_total_bytes"}
@@ -68,7 +69,8 @@ def _curve_sections(runs):
 
 def _target_section(runs, metric, target):
     found = target_intervals(cost_to_target(runs, metric, target))
-    size = (PANEL_IN[0], 0.6 + 0.22 * len(runs.groups))
+    wide = max(map(len, runs.groups)) > SHORT_NAME
+    size = (WIDE_IN if wide else PANEL_IN[0], 0.6 + 0.22 * len(runs.groups))
     panels = [
         _panel(
             lambda axes, c=cost: draw_target(axes, runs, found, c),
@@ -78,7 +80,7 @@ def _target_section(runs, metric, target):
         for cost in COSTS
         if found[found["quantity"] == cost][["mean", "at_least"]].notna().any(axis=None)
     ]
-    return {"title": target_title(metric, target), "panels": panels}
+    return {"title": target_title(metric, target), "panels": panels, "wide": wide}
 
 
 def _device_sections(runs, warnings):
@@ -175,7 +177,7 @@ def gather(runs, title=None, baseline=None, target=None):
         "runs": len(runs),
         "written": sorted({min(written)[:10], max(written)[:10]}) if written else [],
         "versions": sorted({str(run.provenance.get("version", "unknown")) for run in runs}),
-        "legend": [{"text": text, "colour": looks[label]["color"]} for label, text in group_names(runs).items()],
+        "legend": [{"text": text, "colour": looks[label]["color"], "line": looks[label]["linestyle"]} for label, text in group_names(runs).items()],
         "warnings": warnings,
         "results": _table(intervals(table, columns=list(labels)), labels),
         "baseline": baseline,

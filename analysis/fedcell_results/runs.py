@@ -151,11 +151,13 @@ class Runs(collections.abc.Sequence):
     # ---- tables ----------------------------------------------------------------------------------
 
     def table(self):
-        """One row a run: group, every setting, and the figures of summary.py; a column can be
-        grouped by whatever it is. Units of the figures in attrs["units"]."""
-        figures = pandas.DataFrame([summary_figures(run) for run in self], index=self.settings.index)
-        groups = pandas.Series([self.group_of(run) for run in self], self.settings.index, name="group")
-        frame = pandas.concat([groups, self.settings.infer_objects(), figures], axis=1)
+        """One row a run, in the order of the groups: group, every setting, and the figures of
+        summary.py; it can be grouped by any column. Units of the figures in attrs["units"]."""
+        runs = [run for part in self.groups.values() for run in part]
+        names = pandas.Index([self.name_of(run) for run in runs], name="run")
+        groups = pandas.Series([self.group_of(run) for run in runs], names, name="group")
+        figures = pandas.DataFrame([summary_figures(run) for run in runs], index=names)
+        frame = pandas.concat([groups, self.settings.loc[names].infer_objects(), figures], axis=1)
         frame.attrs["units"] = figure_units(figures)
         return frame
 

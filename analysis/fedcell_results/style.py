@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 
 import matplotlib.style
+import numpy
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -11,7 +12,7 @@ STYLE = pathlib.Path(__file__).with_name("fedcell.mplstyle")
 ONE_COLUMN_IN, TWO_COLUMNS_IN = 3.5, 7.16  # of a page of two columns
 LEGEND_ROW_IN = 0.2
 MARKERS = "osD^vP*"
-LINES = ("-", "--", "-.", ":")
+LINES = ("solid", "dashed", "dotted")
 
 
 def styled():
@@ -59,15 +60,26 @@ def legend_rows(labels, width_in):
     return -(-len(labels) // per_row)
 
 
-def metric_axis(axis, metric):
-    """Labels the axis; shares in per cent."""
+def metric_axis(axes, metric, means, lows, highs):
+    """Labels the y axis, shares in per cent, and sets its limits. Means are always to be seen;
+    their intervals, which two seeds can make wider than anything measured, only within the metric's
+    bounds and one more range of the means."""
     if metric.is_share:
-        axis.set_major_formatter(lambda share, _: f"{100 * share:.3g}")
-    axis.set_label_text(metric.axis_label)
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g}")
+    axes.set_ylabel(metric.axis_label)
+    if not len(means):
+        return
+    lowest, highest = numpy.nanmin(means), numpy.nanmax(means)
+    room = (highest - lowest) or 0.1 * abs(highest) or 0.1
+    least, most = metric.bounds
+    low = max(numpy.nanmin([*lows, *means]), lowest - room, least)
+    high = min(numpy.nanmax([*highs, *means]), highest + room, most)
+    edge = 0.05 * ((high - low) or room)
+    axes.set_ylim(low - edge, high + edge)
 
 
 def whole_numbers(axis):
-    axis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def save(figure, prefix, formats=("png", "pdf")):

@@ -41,6 +41,19 @@ class CurvesTest(FolderTest):
         names = [text.get_text() for text in figure.legends[0].get_texts()]
         self.assertEqual(names, ["fedlora (2 seeds)", "local"])
 
+    def test_a_wide_interval_does_not_push_the_lines_together(self):
+        write_run(self.folder / "a.h5", rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.6, 0.8]))
+        write_run(self.folder / "b.h5", seed=2, rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.4, 0.9]))
+        axes = figure_curves(open_folder(self.folder)).axes[0]  # means 0.5 to 0.85, bands far beyond 0 and 1
+        numpy.testing.assert_allclose(axes.get_ylim(), [0.15 - 0.0425, 1.0 + 0.0425])
+
+    def test_seeds_that_never_evaluated_the_same_round_have_no_mean_over_rounds(self):
+        nan = numpy.nan
+        write_run(self.folder / "a.h5", rounds=rounds_with(test_accuracy=[nan, 0.6, nan, 0.8]))
+        write_run(self.folder / "b.h5", seed=2, rounds=rounds_with(test_accuracy=[0.5, nan, 0.7, nan]))
+        figure = figure_curves(open_folder(self.folder), metrics=["test_accuracy"])
+        self.assertEqual([len(axes.lines) for axes in figure.axes], [0, 1, 1, 1])
+
     def test_nothing_measured_is_told(self):
         path = write_run(self.folder / "a.h5", rounds={"round": ("", [0]), "test_loss": ("", [numpy.nan])})
         code, out, err = run_main("plot", path)

@@ -101,6 +101,10 @@ class TablesTest(RunsTest):
         self.assertEqual(rounds.attrs["units"]["energy_j"], "J")
         self.assertEqual(units_table(rounds).loc["sim_time_s", "unit"], "s")
 
+    def test_rows_of_a_group_are_together(self):
+        self.write("c", seed=2)
+        self.assertEqual(list(self.open().table().index), ["a", "c", "b"])
+
     def test_other_options_can_be_asked_for(self):
         self.assertIn("adapter.rank", self.runs.rounds("adapter.rank"))
 
