@@ -45,6 +45,7 @@ analysis | python3-scipy          | py:scipy                | python
 analysis | python3-yaml           | py:yaml                 | python
 analysis | python3-jinja2         | py:jinja2               | python
 tests    | hdf5-tools             | cmd:h5dump              | hdf5
+tests    | libdnnl-dev            | inc:dnnl.h              | onednn
 tests    | valgrind               | cmd:valgrind            | valgrind
 tests    | clang                  | cmd:clang               | llvm
 tests    | clang-format           | cmd:clang-format        | llvm

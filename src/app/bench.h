@@ -28,6 +28,7 @@ typedef struct fc_bench fc_bench;
  */
 
 fc_err fc_bench_aggregate(fc_bench *b);
+fc_err fc_bench_gemm(fc_bench *b);
 fc_err fc_bench_generate(fc_bench *b);
 fc_err fc_bench_machine(fc_bench *b);
 fc_err fc_bench_train(fc_bench *b);
@@ -64,8 +65,9 @@ fc_interval fc_bench_ratio(const fc_bench_rates *a, const fc_bench_rates *b);
 fc_interval fc_bench_scaled(fc_interval x, double factor);
 
 /* The machine's limits as works like any other, on all threads: bytes read from memory far larger
- * than the caches; bytes read and written while copying; f32 FLOP of multiply-adds in registers. */
-typedef enum { FC_BENCH_READ, FC_BENCH_COPY, FC_BENCH_FMA } fc_bench_limit;
+ * than the caches; bytes read and written while copying; FLOP of multiply-adds in registers, f32
+ * and bf16. */
+typedef enum { FC_BENCH_READ, FC_BENCH_COPY, FC_BENCH_FMA, FC_BENCH_BF16 } fc_bench_limit;
 fc_err fc_bench_peak(fc_bench *b, fc_bench_limit limit, fc_bench_work *out);
 
 /* ---- models (bench_models.c) -------------------------------------------------------------------

@@ -7,7 +7,8 @@ fc_err fc_bench_machine(fc_bench *b) {
     const char *name, *unit;
   } limits[] = {{FC_BENCH_READ, "reading memory", "GB/s"},
                 {FC_BENCH_COPY, "copying memory, read and written", "GB/s"},
-                {FC_BENCH_FMA, "f32 multiply-adds", "GFLOP/s"}};
+                {FC_BENCH_FMA, "f32 multiply-adds", "GFLOP/s"},
+                {FC_BENCH_BF16, "bf16 multiply-adds", "GFLOP/s"}};
   enum { LIMITS = sizeof limits / sizeof limits[0] };
   fc_bench_work works[LIMITS];
   fc_bench_rates rates[LIMITS];

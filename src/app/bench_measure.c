@@ -120,6 +120,13 @@ static fc_err run_fma(void *arg) {
   return FC_ERR_OK;
 }
 
+static fc_err run_bf16(void *arg) {
+  const fc_bench *b = arg;
+#pragma omp parallel
+  fc_k_peak_bf16(b->bf16_rounds);
+  return FC_ERR_OK;
+}
+
 /* Memory that no cache holds, each thread's share first written by itself. */
 static fc_err take_memory(fc_bench *b, uint64_t **memory) {
   if (*memory) return FC_ERR_OK;
@@ -143,6 +150,12 @@ fc_err fc_bench_peak(fc_bench *b, fc_bench_limit limit, fc_bench_work *out) {
     b->fma_rounds = b->quick ? 1000 : 1000000;
     out->run = run_fma;
     out->amount = threads * fc_k_peak_fma(b->fma_rounds);
+    return FC_ERR_OK;
+  }
+  if (limit == FC_BENCH_BF16) {
+    b->bf16_rounds = b->quick ? 100 : 10000;
+    out->run = run_bf16;
+    out->amount = threads * fc_k_peak_bf16(b->bf16_rounds);
     return FC_ERR_OK;
   }
   FC_TRY(take_memory(b, &b->memory));

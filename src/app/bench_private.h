@@ -14,7 +14,7 @@ struct fc_bench {
   json_t *row;  /* borrowed: the last of rows */
   uint64_t *memory, *copy; /* (words) of the peaks; NULL until asked for */
   int64_t words;
-  int64_t fma_rounds;
+  int64_t fma_rounds, bf16_rounds;
 };
 
 #endif

@@ -9,9 +9,11 @@ static const struct {
 } benchmarks[] = {
     {"aggregate", "the weighted mean of devices' adapters, beside reading memory",
      fc_bench_aggregate},
+    {"gemm", "matrix products of GPT-2's shapes in f32 and bf16, beside oneDNN's and the peak",
+     fc_bench_gemm},
     {"generate", "greedy generation with kept keys and values, beside reading memory",
      fc_bench_generate},
-    {"machine", "the machine's own limits: memory, and f32 multiply-adds", fc_bench_machine},
+    {"machine", "the machine's own limits: memory, and multiply-adds", fc_bench_machine},
     {"train", "training steps of many devices on one frozen decoder, beside a plain product",
      fc_bench_train},
 };

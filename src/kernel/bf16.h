@@ -65,6 +65,9 @@ typedef struct {
   /* x (rows, I) ldx rounded to bf16, as tiles [rows/16][I/32][16][32] padded with zeros. */
   void (*convert)(fc_bf16 *a, const float *x, int64_t ldx, int rows, int I);
   void (*run)(const fc_bf16_tiles *t, int rows, int panels);
+  /* n rounds of what `run` does at best, in registers; returns how many FLOP that was. Between
+   * begin and end. */
+  double (*peak)(int64_t n);
 } fc_bf16_path;
 
 const fc_bf16_path *fc_bf16_current_path(void);

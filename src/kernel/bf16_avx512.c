@@ -77,6 +77,21 @@ TARGET_AVX512_BF16 void fc_bf16_convert_avx512(fc_bf16 *a, const float *x, int64
   }
 }
 
+/* Chains enough to hide the latency on two units. */
+TARGET_AVX512_BF16 static double peak(int64_t n) {
+  enum { CHAINS = 16 };
+  __m512 sum[CHAINS];
+  const __m512bh one = (__m512bh)_mm512_set1_epi16(0x3f80);
+  for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_setzero_ps();
+  for (int64_t i = 0; i < n; i++)
+#pragma GCC unroll 16
+    for (int c = 0; c < CHAINS; c++) sum[c] = _mm512_dpbf16_ps(sum[c], one, one);
+  for (int c = 1; c < CHAINS; c++) sum[0] = _mm512_add_ps(sum[0], sum[c]);
+  volatile float kept = _mm512_reduce_add_ps(sum[0]);
+  (void)kept;
+  return 2.0 * 2.0 * BF16_PANEL * CHAINS * (double)n;
+}
+
 static bool available(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bf16");
 }
@@ -85,5 +100,6 @@ const fc_bf16_path fc_bf16_avx512 = {.name = "avx512bf16",
                                      .fast = true,
                                      .available = available,
                                      .convert = fc_bf16_convert_avx512,
-                                     .run = run};
+                                     .run = run,
+                                     .peak = peak};
 #endif

@@ -1,5 +1,6 @@
 /* bf16_path.c - which implementation of the bf16 product runs. */
 #include "bf16.h"
+#include "fedcell/fc_peak.h"
 #include <stdlib.h>
 
 /* Best first. The last one can always run. */
@@ -46,4 +47,12 @@ bool fc_k_bf16_use_path(const char *path) {
 
 bool fc_k_bf16_is_fast(void) {
   return fc_bf16_current_path()->fast;
+}
+
+double fc_k_peak_bf16(int64_t n) {
+  const fc_bf16_path *path = fc_bf16_current_path();
+  if (path->begin) path->begin();
+  const double flop = path->peak(n);
+  if (path->end) path->end();
+  return flop;
 }

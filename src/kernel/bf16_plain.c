@@ -1,6 +1,7 @@
 /* bf16_plain.c - the bf16 product for any CPU: a bf16 becomes a float by a shift. Two rows' sums
  * with a panel stay in registers. */
 #include "bf16.h"
+#include "fedcell/fc_peak.h"
 
 FC_K_CLONES
 static void convert(fc_bf16 *a, const float *x, int64_t ldx, int rows, int I) {
@@ -56,4 +57,4 @@ static bool available(void) {
 }
 
 const fc_bf16_path fc_bf16_plain = {
-    .name = "plain", .available = available, .convert = convert, .run = run};
+    .name = "plain", .available = available, .convert = convert, .run = run, .peak = fc_k_peak_fma};
