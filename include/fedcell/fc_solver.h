@@ -22,6 +22,7 @@
 
 #include "fedcell/fc_err.h"
 #include "fedcell/fc_sum.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,6 +76,46 @@ typedef struct {
  * it. NUMERIC if the numbers leave the range of doubles. */
 fc_err fc_jcpba_solve(const fc_jcpba_problem *p, const fc_reduction *over, fc_jcpba_solution *out);
 
+/* ---- bandwidth: the least common delay of many links [SW (13)-(20), Algorithm 1] ----------------
+ *
+ *   min E  with  bits_l / (W d_l log2(1 + S_l / (I_l + W N0 d_l))) <= E,  sum d_l <= 1
+ * The rate rises with the share d, is concave, and saturates at S/(N0 ln 2). */
+typedef struct {
+  fc_rows_here rows;
+  const double *signal_w, *interference_w, *bits; /* (n) */
+  double bandwidth_hz, noise_psd_w_per_hz;
+} fc_bandwidth_problem;
+
+typedef struct {
+  fc_answer answer;
+  double delay_s;
+  double *share; /* (n); a link without bits needs none */
+} fc_bandwidth_solution;
+
+/* Collective. INFEASIBLE where a link has no signal. */
+fc_err fc_bandwidth_solve(const fc_bandwidth_problem *p, const fc_reduction *over,
+                          fc_bandwidth_solution *out);
+
+/* ---- switch: which modules a device subscribes to [SW (12)] -------------------------------------
+ *
+ *   min sum (gradient - dual) beta  [+ |beta - current|^2 / (2 step)]
+ *   over 0 <= beta <= 1, sum beta <= max_subscriptions */
+typedef struct {
+  fc_rows_here rows;
+  const double *gradient, *dual; /* (n), any sign */
+  const double *current;         /* (n) in [0, 1]; NULL if step is NAN */
+  double max_subscriptions;
+  double step; /* NAN: no second term, and a vertex is the answer */
+} fc_switch_problem;
+
+typedef struct {
+  fc_answer answer;
+  double *subscription; /* (n) beta; of equal entries the first is taken */
+} fc_switch_solution;
+
+/* Local. */
+fc_err fc_switch_solve(const fc_switch_problem *p, fc_switch_solution *out);
+
 /* ---- the table of solvers --------------------------------------------------------------------
  */
 
@@ -117,7 +158,8 @@ typedef struct {
   const char *name, *meaning;
   size_t problem_bytes, solution_bytes;
   const fc_solver_field *input, *output; /* each ends with a path of NULL */
-  /* Collective. On the structs above. */
+  bool local;                            /* the rows are one device's: not spread over ranks */
+  /* Collective, or Local. On the structs above. */
   fc_err (*solve)(const void *problem, const fc_reduction *over, void *solution);
 } fc_solver;
 

@@ -2,7 +2,7 @@
  *
  * Rank 0 reads the problem and hands every rank its share of the rows; what couples the rows is
  * reduced over the ranks exactly, so the answer does not depend on their number. Rank 0 collects
- * and prints. */
+ * and prints. A problem whose rows belong to one device it solves alone. */
 #include "app.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_problem.h"
@@ -33,7 +33,6 @@ static fc_err share_column(const task *t, double **column) {
 static fc_err share_problem(task *t) {
   const fc_comm *comm = t->comm;
   const fc_solver_field *input = t->solver->input;
-  if (comm->rank == 0) t->n = ((const fc_rows_here *)t->problem)->n;
   FC_TRY(fc_comm_broadcast(comm, &t->n, sizeof t->n, 0));
   if (comm->size == 1) return FC_ERR_OK;
   fc_err err = comm->rank == 0 ? FC_ERR_OK : fc_alloc(1, t->solver->problem_bytes, &t->problem);
@@ -75,18 +74,32 @@ static fc_err say(void *arg, const char *text, size_t n) {
   return FC_ERR_OK;
 }
 
+/* Rank 0 alone. */
+static fc_err write_solution(const task *t) {
+  return fc_solution_write(t->solver, t->n, t->solution, say, NULL);
+}
+
+/* Rank 0 alone: reads the problem, and solves it if its rows belong to one device. */
+static fc_err begin(task *t, const char *path) {
+  FC_TRY(fc_problem_read(t->solver, path, &t->problem));
+  t->n = ((const fc_rows_here *)t->problem)->n;
+  if (!t->solver->local) return FC_ERR_OK;
+  FC_TRY(fc_solution_create(t->solver, t->n, &t->solution));
+  FC_TRY(t->solver->solve(t->problem, NULL, t->solution));
+  return write_solution(t);
+}
+
 static fc_err solve(task *t, const char *path) {
   const fc_comm *comm = t->comm;
   const fc_reduction over = fc_comm_reduction(comm);
-  fc_err err = comm->rank == 0 ? fc_problem_read(t->solver, path, &t->problem) : FC_ERR_OK;
-  FC_TRY(fc_agree(comm, err));
+  FC_TRY(fc_agree(comm, comm->rank == 0 ? begin(t, path) : FC_ERR_OK));
+  if (t->solver->local) return FC_ERR_OK;
   FC_TRY(share_problem(t));
   const int64_t own = ((const fc_rows_here *)t->problem)->n;
   FC_TRY(fc_agree(comm, fc_solution_create(t->solver, own, &t->solution)));
   FC_TRY(fc_agree(comm, t->solver->solve(t->problem, &over, t->solution)));
   FC_TRY(collect_solution(t));
-  err = comm->rank == 0 ? fc_solution_write(t->solver, t->n, t->solution, say, NULL) : FC_ERR_OK;
-  return fc_agree(comm, err);
+  return fc_agree(comm, comm->rank == 0 ? write_solution(t) : FC_ERR_OK);
 }
 
 fc_err fc_command_solve(const fc_comm *comm, const fc_arguments *a) {

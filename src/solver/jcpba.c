@@ -233,11 +233,8 @@ static fc_err solve(const void *problem, const fc_reduction *over, void *solutio
 }
 
 /* What is made up follows Section IV of [JCPBA]: 12.5 MHz a client (100 MHz for 8). */
-#define IN(member) offsetof(fc_jcpba_problem, member)
-#define NUMBER(path, member, ...)                                                                  \
-  { path, FC_FIELD_NUMBER, IN(member), 0, INFINITY, {__VA_ARGS__}, NULL }
-#define COLUMN(member, ...)                                                                        \
-  { "clients[]." #member, FC_FIELD_COLUMN, IN(member), 0, INFINITY, {__VA_ARGS__}, NULL }
+#define NUMBER(path, member, ...) FC_NUMBER(fc_jcpba_problem, path, member, __VA_ARGS__)
+#define COLUMN(member, ...)       FC_COLUMN(fc_jcpba_problem, "clients[]." #member, member, __VA_ARGS__)
 static const fc_solver_field input[] = {
     COLUMN(compute_flops, FC_DRAW_UNIFORM, 5e11, 2e12),
     COLUMN(downlink_gain, FC_DRAW_EXPONENTIAL, 1e-6, 0),
@@ -248,7 +245,7 @@ static const fc_solver_field input[] = {
     NUMBER("server.bandwidth_hz", bandwidth_hz, FC_DRAW_PER_ROW, 12.5e6, 0),
     {"server.noise_power_w",
      FC_FIELD_NUMBER,
-     IN(noise_power_w),
+     offsetof(fc_jcpba_problem, noise_power_w),
      0x1p-1022,
      INFINITY,
      {FC_DRAW_CONSTANT, 4e-13, 0},
@@ -262,22 +259,33 @@ static const fc_solver_field input[] = {
     NUMBER("work.adapter_bytes", adapter_bytes, FC_DRAW_CONSTANT, 5.04e7, 0),
     NUMBER("work.emulator_bytes", emulator_bytes, FC_DRAW_CONSTANT, 5.54e8, 0),
     NUMBER("work.fixed_bytes", fixed_bytes, FC_DRAW_CONSTANT, 3.8e9, 0),
-    {"pruning.min", FC_FIELD_NUMBER, IN(pruning_min), 0, 1, {FC_DRAW_CONSTANT, 0.1, 0}, NULL},
-    {"pruning.max", FC_FIELD_NUMBER, IN(pruning_max), 0, 1, {FC_DRAW_CONSTANT, 0.9, 0}, NULL},
+    {"pruning.min",
+     FC_FIELD_NUMBER,
+     offsetof(fc_jcpba_problem, pruning_min),
+     0,
+     1,
+     {FC_DRAW_CONSTANT, 0.1, 0},
+     NULL},
+    {"pruning.max",
+     FC_FIELD_NUMBER,
+     offsetof(fc_jcpba_problem, pruning_max),
+     0,
+     1,
+     {FC_DRAW_CONSTANT, 0.9, 0},
+     NULL},
     NUMBER("pruning.mean_max", pruning_mean_max, FC_DRAW_CONSTANT, 0.5, 0),
-    {"method", FC_FIELD_CHOICE, IN(method), 0, 0, {FC_DRAW_NONE, 0, 0}, "exact bcd"},
-    {NULL, FC_FIELD_NUMBER, 0, 0, 0, {FC_DRAW_NONE, 0, 0}, NULL},
+    FC_CHOICE(fc_jcpba_problem, "method", method, "exact bcd"),
+    FC_LAST_FIELD,
 };
 
-#define OUT(path, kind, member)                                                                    \
-  { path, kind, offsetof(fc_jcpba_solution, member), 0, 0, {FC_DRAW_NONE, 0, 0}, NULL }
+#define OUT(path, kind, member) FC_OUTPUT(fc_jcpba_solution, path, kind, member)
 static const fc_solver_field output[] = {
     OUT("latency_s", FC_FIELD_NUMBER, latency_s),
     OUT("pruning[]", FC_FIELD_COLUMN, pruning),
     OUT("bandwidth_hz[]", FC_FIELD_COLUMN, bandwidth_hz),
     OUT("lower_bound_s", FC_FIELD_NUMBER, lower_bound_s),
     OUT("iterations", FC_FIELD_INTEGER, iterations),
-    {NULL, FC_FIELD_NUMBER, 0, 0, 0, {FC_DRAW_NONE, 0, 0}, NULL},
+    FC_LAST_FIELD,
 };
 
 const fc_solver fc_solver_jcpba = {
@@ -287,5 +295,6 @@ const fc_solver fc_solver_jcpba = {
     sizeof(fc_jcpba_solution),
     input,
     output,
+    false,
     solve,
 };

@@ -49,6 +49,18 @@ void fc_root_tell(fc_root *r, double f, double slope);
 
 /* ---- the solvers ----------------------------------------------------------------------------- */
 
-extern const fc_solver fc_solver_jcpba;
+/* Entries of the tables of fields; the last arguments are a draw (fc_draw). */
+#define FC_NUMBER(type, path, member, ...)                                                         \
+  { path, FC_FIELD_NUMBER, offsetof(type, member), 0, INFINITY, {__VA_ARGS__}, NULL }
+#define FC_COLUMN(type, path, member, ...)                                                         \
+  { path, FC_FIELD_COLUMN, offsetof(type, member), 0, INFINITY, {__VA_ARGS__}, NULL }
+#define FC_CHOICE(type, path, member, choices)                                                     \
+  { path, FC_FIELD_CHOICE, offsetof(type, member), 0, 0, {FC_DRAW_NONE, 0, 0}, choices }
+#define FC_OUTPUT(type, path, kind, member)                                                        \
+  { path, kind, offsetof(type, member), 0, 0, {FC_DRAW_NONE, 0, 0}, NULL }
+#define FC_LAST_FIELD                                                                              \
+  { NULL, FC_FIELD_NUMBER, 0, 0, 0, {FC_DRAW_NONE, 0, 0}, NULL }
+
+extern const fc_solver fc_solver_jcpba, fc_solver_bandwidth, fc_solver_switch;
 
 #endif

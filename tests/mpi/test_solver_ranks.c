@@ -8,6 +8,9 @@
 static const struct {
   const char *solver, *text;
 } problems[] = {
+    {"bandwidth", "{\"generate\":{\"seed\":1,\"count\":1}}"},
+    {"bandwidth", "{\"generate\":{\"seed\":2,\"count\":1001}}"},
+    {"bandwidth", "{\"generate\":{\"seed\":2,\"count\":3,\"signal_w\":0}}"},
     {"jcpba", "{\"generate\":{\"seed\":1,\"count\":1}}"},
     {"jcpba", "{\"generate\":{\"seed\":2,\"count\":1001}}"},
     {"jcpba", "{\"generate\":{\"seed\":2,\"count\":1001},\"method\":\"bcd\"}"},
