@@ -118,6 +118,9 @@ bool fc_config_is_given(const fc_config *cfg, const char *name);
 const char *fc_config_first_difference(const fc_config *a, const fc_config *b,
                                        const char *const *except, size_t n);
 
+/* An option's value as one line of YAML. Caller frees with fc_free. */
+fc_err fc_config_text(const fc_config *cfg, const char *name, char **out);
+
 /* The resolved configuration as YAML, every option in table order, defaults included: what the
  * result file stores and what `fedcell rerun` reads back. Caller frees with fc_free. */
 fc_err fc_config_dump(const fc_config *cfg, char **out);

@@ -6,16 +6,19 @@
 #include "fedcell/fc_config.h"
 #include "fedcell/fc_err.h"
 #include "fedcell/fc_federation.h"
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
 /* ---- the command line (arguments.c) ---------------------------------------------------------- */
 
-enum { FC_SETS_MAX = 256 };
+enum { FC_SETS_MAX = 256, FC_OPERANDS_MAX = 1024 };
 typedef struct {
-  const char *operand;  /* the configuration or result file, or what to list */
-  const char *operand2; /* the second, of a command that takes two */
+  const char *operand;                   /* the configuration or result file, or what to list */
+  const char *operand2;                  /* the second, of a command that takes two */
+  const char *operands[FC_OPERANDS_MAX]; /* all of them, of a command that takes any number */
+  size_t n_operands;
   const char *size, *output, *format, *base;
   const char *set[FC_SETS_MAX];
   size_t sets;
@@ -25,6 +28,7 @@ typedef struct {
   int steps;                                                           /* generate: 0: default */
   const char *bench_case;                                              /* bench */
   bool list, count, missing, check, pretrain;                          /* sweep */
+  const char *target_loss, *target_accuracy;                           /* compare */
   const char *status, *folder;
   int index; /* 0: none */
   int argc;  /* the command and its words as they were given */
@@ -52,10 +56,13 @@ fc_err fc_command_solve(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_rerun(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_export(const fc_comm *comm, const fc_arguments *a);
 fc_err fc_command_sweep(const fc_comm *comm, const fc_arguments *a);
+fc_err fc_command_compare(const fc_comm *comm, const fc_arguments *a);
 
 /* Local. argv[0] is the command's own name. USAGE on an option that it does not take or a missing
  * value, and when the operands are not as many as it wants (unless help is asked for). */
 fc_err fc_arguments_read(const fc_command *c, int argc, char **argv, fc_arguments *a);
+/* Local. *out <- the option's text as a number; stays as it is where the option is not given. */
+fc_err fc_arguments_number(const char *command, const char *name, const char *text, double *out);
 /* Prints how the command is called. */
 void fc_arguments_usage(const fc_command *c);
 
@@ -76,6 +83,8 @@ fc_err fc_shared_text(const fc_comm *comm, const char *path, char **text, size_t
 void fc_app_print_init(int rank);
 void fc_app_say(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
 void fc_app_note(const char *format, ...) __attribute__((format(printf, 1, 2))); /* stderr */
+/* stdout; releases it. NOMEM where it is NULL. */
+fc_err fc_app_say_json(json_t *o);
 /* IO if anything said could not be written: a full disk, a closed pipe. */
 fc_err fc_app_print_end(void);
 /* stderr, whatever the rank: for a failure that the others do not know of. */

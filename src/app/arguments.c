@@ -4,6 +4,7 @@
  * ends them. Abbreviations are refused: a script that uses one would break with the next option. */
 #include "app.h"
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,9 @@ static const option options[] = {
      "with --status: the numbers of all that are not finished, as sbatch --array= takes them"},
     {"check", FLAG, AT(check), NULL, "memory and work of the points, from the data themselves"},
     {"pretrain", FLAG, AT(pretrain), NULL, "make the embedded bases of all points that lack one"},
+    {"target-loss", TEXT, AT(target_loss), "X", "cost until the test loss is at most X"},
+    {"target-accuracy", TEXT, AT(target_accuracy), "X",
+     "cost until the test accuracy is at least X (default: the test loss that all runs reach)"},
     {"model", TEXT, AT(model), "PATH", "model folder, or a model file of llama2.c"},
     {"tokenizer", TEXT, AT(tokenizer), "PATH", "its tokeniser (default: in the model folder)"},
     {"prompt", TEXT, AT(prompt), "TEXT", "what to continue (default: the beginning of a text)"},
@@ -105,6 +109,16 @@ static fc_err read_count(const fc_command *c, const option *o, const char *text,
   return FC_ERR_OK;
 }
 
+fc_err fc_arguments_number(const char *command, const char *name, const char *text, double *out) {
+  char *end = NULL;
+  if (!text) return FC_ERR_OK;
+  errno = 0;
+  *out = strtod(text, &end);
+  FC_CHECK(!errno && end != text && !*end && isfinite(*out), USAGE, "%s --%s %s: must be a number",
+           command, name, text);
+  return FC_ERR_OK;
+}
+
 static fc_err store(const fc_command *c, const option *o, const char *value, fc_arguments *a) {
   void *field = (char *)a + o->offset;
   switch (o->kind) {
@@ -146,6 +160,11 @@ static fc_err read_option(const fc_command *c, int argc, char **argv, int *i, fc
   return store(c, o, value, a);
 }
 
+/* Does it take any number of operands, "PATH..."? */
+static bool takes_many(const fc_command *c) {
+  return c->operand && strstr(c->operand, "...");
+}
+
 /* How many operands the command wants: words of what the help calls them. */
 static int operands_of(const fc_command *c) {
   int n = c->operand != NULL;
@@ -163,6 +182,11 @@ fc_err fc_arguments_read(const fc_command *c, int argc, char **argv, fc_argument
     } else if (!ended && argv[i][0] == '-' && argv[i][1] != '\0') {
       FC_TRY(read_option(c, argc, argv, &i, a));
     } else {
+      if (takes_many(c)) {
+        FC_CHECK(operands < FC_OPERANDS_MAX, USAGE, "%s: at most %d paths; name a folder of them",
+                 c->name, FC_OPERANDS_MAX);
+        a->operands[operands] = argv[i];
+      }
       *(operands == 1 && operands_of(c) == 2 ? &a->operand2 : &a->operand) = argv[i];
       operands++;
     }
@@ -170,8 +194,13 @@ fc_err fc_arguments_read(const fc_command *c, int argc, char **argv, fc_argument
   if (a->help) return FC_ERR_OK;
   FC_CHECK(c->operand || operands == 0, USAGE, "%s: takes no argument %s; see fedcell %s --help",
            c->name, a->operand, c->name);
-  FC_CHECK(operands == operands_of(c), USAGE, "%s: needs %s%s, got %d; see fedcell %s --help",
-           c->name, operands_of(c) == 1 ? "one " : "", c->operand, operands, c->name);
+  a->n_operands = (size_t)operands;
+  FC_CHECK(operands == operands_of(c) || (takes_many(c) && operands > 0), USAGE,
+           "%s: needs %s%s, got %d; see fedcell %s --help", c->name,
+           takes_many(c)         ? "at least one "
+           : operands_of(c) == 1 ? "one "
+                                 : "",
+           c->operand, operands, c->name);
   return FC_ERR_OK;
 }
 

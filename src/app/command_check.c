@@ -48,12 +48,7 @@ static fc_err show_estimate_json(const fc_estimate *e) {
       "participant_bytes", e->participant_bytes, "idle_device_bytes", e->idle_device_bytes,
       "flop_per_round", e->flop_per_round, "uplink_bits_per_round", e->uplink_bits_per_round,
       "downlink_bits_per_round", e->downlink_bits_per_round);
-  char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
-  json_decref(o);
-  FC_CHECK(text, NOMEM, "check: out of memory");
-  fc_app_say("%s\n", text);
-  free(text); /* jansson's own allocation */
-  return FC_ERR_OK;
+  return fc_app_say_json(o);
 }
 
 static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {

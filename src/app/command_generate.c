@@ -5,7 +5,6 @@
 #include "fedcell/fc_tokenizer.h"
 #include "fedcell/fc_weights.h"
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,16 +19,6 @@ typedef struct {
   char *text;
 } generation;
 
-static fc_err read_number(const char *option, const char *text, double *out) {
-  char *end = NULL;
-  if (!text) return FC_ERR_OK;
-  errno = 0;
-  *out = strtod(text, &end);
-  FC_CHECK(!errno && end != text && !*end && isfinite(*out), USAGE,
-           "generate --%s %s: must be a number", option, text);
-  return FC_ERR_OK;
-}
-
 static fc_err read_seed(const char *text, uint64_t *out) {
   char *end = NULL;
   if (!text) return FC_ERR_OK;
@@ -43,8 +32,8 @@ static fc_err read_seed(const char *text, uint64_t *out) {
 static fc_err read_settings(const fc_arguments *a, fc_generate_settings *s) {
   *s = (fc_generate_settings){
       .steps = a->steps ? a->steps : DEFAULT_STEPS, .top_p = 1.0, .seed = 1, .stop = {-1, -1}};
-  FC_TRY(read_number("temperature", a->temperature, &s->temperature));
-  FC_TRY(read_number("top-p", a->top_p, &s->top_p));
+  FC_TRY(fc_arguments_number("generate", "temperature", a->temperature, &s->temperature));
+  FC_TRY(fc_arguments_number("generate", "top-p", a->top_p, &s->top_p));
   return read_seed(a->seed, &s->seed);
 }
 

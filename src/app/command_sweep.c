@@ -4,7 +4,6 @@
 #include "fedcell/fc_mem.h"
 #include "sweep.h"
 #include <errno.h>
-#include <jansson.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,15 +115,6 @@ static fc_err run_index(const fc_comm *comm, const fc_arguments *a, const fc_poi
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
-fc_err fc_points_say_json(json_t *o) {
-  char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
-  json_decref(o);
-  FC_CHECK(text, NOMEM, "sweep: out of memory");
-  fc_app_say("%s\n", text);
-  free(text); /* jansson's own allocation */
-  return FC_ERR_OK;
-}
-
 static fc_err list(const fc_arguments *a, const fc_points *p) {
   json_t *all = json_array();
   size_t n = fc_sweep_count(p->sweep);
@@ -136,7 +126,7 @@ static fc_err list(const fc_arguments *a, const fc_points *p) {
       fc_app_say("%6zu  %s\n", i + 1, p->labels[i]);
   }
   if (a->json)
-    return fc_points_say_json(
+    return fc_app_say_json(
         json_pack("{s:s, s:o}", "sweep", fc_sweep_name(p->sweep), "points", all));
   json_decref(all);
   return FC_ERR_OK;
@@ -206,7 +196,7 @@ static fc_err check(const fc_comm *comm, const fc_arguments *a, const fc_points 
   char text[FC_HUMAN];
   FC_TRY(visit_unlike(p, estimate_point, &n));
   if (a->json)
-    return fc_points_say_json(
+    return fc_app_say_json(
         json_pack("{s:I, s:I, s:f, s:f, s:f}", "points", (json_int_t)fc_sweep_count(p->sweep),
                   "hungriest", (json_int_t)n.hungriest, "node_bytes", n.most.node_bytes,
                   "rank_bytes", n.most.rank_bytes, "flop_per_round", n.most.flop_per_round));

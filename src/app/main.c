@@ -35,6 +35,10 @@ static const fc_command commands[] = {
      "Measures a part of the program beside the machine's own limits (see fedcell list benchmarks)",
      fc_command_bench},
     {"info", "OUT.h5", "json", "What a result file holds, and its final figures", fc_command_info},
+    {"compare", "PATH...", "target-loss target-accuracy json",
+     "Compares finished runs (result files, or folders of them) by pairs of the same seed: final "
+     "figures, cost to a target, 95 % intervals",
+     fc_command_compare},
     {"rerun", "OUT.h5", "quiet",
      "Runs again from the configuration inside a result file and compares", fc_command_rerun},
     {"export", "OUT.h5 FOLDER", "base",

@@ -2,6 +2,7 @@
 #include "app.h"
 #include <math.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 static int own_rank;
 
@@ -24,6 +25,15 @@ void fc_app_say(const char *format, ...) {
 
 fc_err fc_app_print_end(void) {
   FC_CHECK(fflush(stdout) == 0 && !ferror(stdout), IO, "standard output cannot be written");
+  return FC_ERR_OK;
+}
+
+fc_err fc_app_say_json(json_t *o) {
+  char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+  json_decref(o);
+  FC_CHECK(text, NOMEM, "out of memory while printing JSON");
+  fc_app_say("%s\n", text);
+  free(text); /* jansson's own allocation */
   return FC_ERR_OK;
 }
 

@@ -5,7 +5,6 @@
 
 #include "app.h"
 #include "fedcell/fc_sweep.h"
-#include <jansson.h>
 
 #define FC_MARK_ENDING ".failed"
 
@@ -25,7 +24,5 @@ fc_err fc_points_path(const fc_points *p, const char *folder, const char *label,
 fc_err fc_points_compare(const fc_points *p, size_t number, const char *path, const char **differs);
 /* Local. How far the points are in a->status. */
 fc_err fc_points_status(const fc_arguments *a, const fc_points *p);
-/* Prints and releases it; NOMEM where it is NULL. */
-fc_err fc_points_say_json(json_t *o);
 
 #endif

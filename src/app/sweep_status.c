@@ -162,8 +162,8 @@ static fc_err say_json(const fc_arguments *a, const fc_points *p, const progress
   }
   for (point_state s = 0; s < STATES; s++)
     json_object_set_new(counts, state_names[s], json_integer((json_int_t)of[s]));
-  return fc_points_say_json(json_pack("{s:s, s:s, s:o, s:o}", "sweep", fc_sweep_name(p->sweep),
-                                      "folder", a->status, "counts", counts, "points", points));
+  return fc_app_say_json(json_pack("{s:s, s:s, s:o, s:o}", "sweep", fc_sweep_name(p->sweep),
+                                   "folder", a->status, "counts", counts, "points", points));
 }
 
 fc_err fc_points_status(const fc_arguments *a, const fc_points *p) {

@@ -3,6 +3,7 @@
  * Python's). */
 #include "config_private.h"
 #include "fedcell/fc_mem.h"
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
@@ -185,5 +186,13 @@ static void dump_leaf(fc_text *t, const fc_slot *slot, size_t indent, const char
 fc_err fc_config_dump(const fc_config *cfg, char **out) {
   fc_text t = {0};
   fc_dump_tree(&t, cfg, dump_leaf, NULL, NULL);
+  return fc_text_give(&t, out);
+}
+
+fc_err fc_config_text(const fc_config *cfg, const char *name, char **out) {
+  fc_text t = {0};
+  const fc_slot *slot = fc_config_find(cfg, name);
+  assert(slot && "fc_config_text: no such option");
+  if (slot && slot->value.is_set) fc_dump_value(&t, slot->option, &slot->value);
   return fc_text_give(&t, out);
 }

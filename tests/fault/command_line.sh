@@ -6,7 +6,7 @@
 # would rightly complain of a closed pipe.
 
 # every command tells its usage and all its options, on one or several ranks, once
-for command in run check sweep options list pretrain generate solve bench info rerun export; do
+for command in run check sweep options list pretrain generate solve bench info compare rerun export; do
   for call in "$command --help" "$command -h" "help $command"; do
     # shellcheck disable=SC2086 # words on purpose
     "$FEDCELL" $call >"$TEST_TMP/help" || fail "$call: exit code $?"
