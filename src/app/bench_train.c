@@ -60,7 +60,11 @@ static fc_err measure(fc_bench *b, const char *name, fc_trainer *t, product *p) 
                   fc_bench_scaled(fc_bench_rate(&rates[0]), ratio_of_amounts * 1e-9));
   fc_bench_figure(b, "of the product", "%",
                   fc_bench_scaled(fc_bench_ratio(&rates[0], &rates[1]), ratio_of_amounts * 100));
-  for (int s = 0; s < c->steps; s++) fc_bench_number(b, "loss", "nat", fc_trainer_loss(t, s));
+  for (int s = 0; s < c->steps; s++) {
+    char figure[32];
+    snprintf(figure, sizeof figure, "loss %d", s + 1);
+    fc_bench_number(b, figure, "nat", fc_trainer_loss(t, s));
+  }
   return FC_ERR_OK;
 }
 
