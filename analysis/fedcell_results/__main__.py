@@ -1,4 +1,4 @@
-"""python3 -m fedcell_results summary|plot|report PATH... - a PATH is a result file or a folder of them.
+"""python3 -m fedcell_results summary|plot|report PATH... - a PATH: a result file or a folder of them.
 
 Exit code: 0 done, 2 a wrong call or nothing readable there, 1 any other failure.
 """
@@ -75,7 +75,9 @@ def parse(argv):
 
     def command(name, run, text):
         added = commands.add_parser(name, help=text, description=text)
-        added.add_argument("paths", nargs="+", metavar="PATH", help="a result file or a folder of them")
+        added.add_argument(
+            "paths", nargs="+", metavar="PATH", help="a result file or a folder of them"
+        )
         added.set_defaults(run=run)
         return added
 
@@ -88,8 +90,12 @@ def parse(argv):
     report = command("report", command_report, "one self-contained HTML page about all runs")
     report.add_argument("--output", "-o", metavar="FILE", help="default: report.html in the folder")
     report.add_argument("--title", help="default: the experiment's name")
-    report.add_argument("--baseline", metavar="GROUP", help="compare with this one (default: the first)")
-    report.add_argument("--target", type=float, metavar="X", help="for the cost to target, e.g. 0.75")
+    report.add_argument(
+        "--baseline", metavar="GROUP", help="compare with this one (default: the first)"
+    )
+    report.add_argument(
+        "--target", type=float, metavar="X", help="for the cost to target, e.g. 0.75"
+    )
     return parser.parse_args(argv)
 
 

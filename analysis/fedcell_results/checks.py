@@ -1,4 +1,4 @@
-"""What a reader should know before believing a comparison: a list of sentences, empty if all is well."""
+"""What to know before believing a comparison: a list of sentences, empty if all is well."""
 
 import pandas
 
@@ -30,7 +30,7 @@ def _of_different_programs(runs):
             yield f"The runs are of different {meaning}: {_several(found)}."
     lacking = [name for name in runs.settings if runs.settings[name].isna().any()]
     if lacking:
-        yield f"Not every file knows the options {_several(lacking)}; they are compared where known."
+        yield f"Not every file knows these options, compared where known: {_several(lacking)}."
 
 
 def _few_seeds(runs):
@@ -39,21 +39,25 @@ def _few_seeds(runs):
         yield f"One run only, hence no interval: {_several(single)}."
     seeds = {label: {run.option("seed") for run in part} for label, part in runs.groups.items()}
     if len({frozenset(found) for found in seeds.values()}) > 1:
-        yield "The groups were not run with the same seeds; differences use the seeds that both have."
+        yield "The groups have different seeds; differences are over those that both have."
 
 
 def _not_numbers(runs):
     for run in runs:
-        rounds = run.rounds
+        rounds, name = run.rounds, runs.name_of(run)
         if {"test_accuracy", "test_loss"} <= set(rounds):
             lost = rounds.index[rounds["test_accuracy"].notna() & rounds["test_loss"].isna()]
-            if len(lost):
-                yield f"{runs.name_of(run)}: the test loss is not a number in {len(lost)} evaluations, first in round {lost[0]}."
-        if "train_loss" in rounds:
+            yield from _lost(f"{name}: the test loss", lost)
+        if "train_loss" in rounds and rounds["train_loss"].notna().any():
             trained = rounds["train_loss"][rounds.index > 0]
-            if trained.isna().any() and trained.notna().any():
-                first = trained.index[trained.isna()][0]
-                yield f"{runs.name_of(run)}: the training loss is not a number in {trained.isna().sum()} rounds, first in round {first}."
+            yield from _lost(f"{name}: the training loss", trained.index[trained.isna()])
+
+
+def _lost(what, rounds):
+    if len(rounds) == 1:
+        yield f"{what} is not a number in round {rounds[0]}."
+    elif len(rounds):
+        yield f"{what} is not a number in {len(rounds)} rounds, first in round {rounds[0]}."
 
 
 def _undelivered(runs):
@@ -66,5 +70,12 @@ def _undelivered(runs):
 
 
 def complaints(runs):
-    checks = (_left_out, _unfinished, _of_different_programs, _few_seeds, _not_numbers, _undelivered)
+    checks = (
+        _left_out,
+        _unfinished,
+        _of_different_programs,
+        _few_seeds,
+        _not_numbers,
+        _undelivered,
+    )
     return [text for check in checks for text in check(runs)]

@@ -1,7 +1,6 @@
 """What became of each device of a run, as a table and as maps of the cell."""
 
 import numpy
-import pandas
 
 from .run import ResultError
 from .style import TWO_COLUMNS_IN, new_figure, styled
@@ -34,7 +33,9 @@ def device_table(run):
             total = by_device["energy_j"].agg(lambda e: e.sum(skipna=False))
             table["energy_j"] = total.reindex(table.index, fill_value=0.0)
     units |= {"participations": "", "delivered_share": "", "latency_s": "s", "energy_j": "J"}
-    table.attrs["units"] = {name: units[name] for name in [table.index.name, *table] if name in units}
+    table.attrs["units"] = {
+        name: units[name] for name in [table.index.name, *table] if name in units
+    }
     return table
 
 
@@ -57,7 +58,9 @@ def draw_device_map(axes, table, name):
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), box_aspect=1)
     axes.set_xlabel("m")
     axes.set_ylabel("m")
-    axes.figure.colorbar(points, ax=axes, location="top", label=with_unit(label, unit), aspect=25, pad=0.02)
+    axes.figure.colorbar(
+        points, ax=axes, location="top", label=with_unit(label, unit), aspect=25, pad=0.02
+    )
 
 
 def figure_devices(run, names=tuple(DEVICE_QUANTITIES), width_in=TWO_COLUMNS_IN):

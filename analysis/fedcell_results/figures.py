@@ -95,7 +95,9 @@ def figure_curves(runs, metrics=None, costs=None, width_in=TWO_COLUMNS_IN):
     costs = costs or [c for c in COSTS if any(c in told_costs(runs, m) for m in metrics)]
     rows = legend_rows(list(group_names(runs).values()), width_in)
     with styled():
-        figure, grid = new_figure(len(metrics), len(costs), width_in, PANEL_HEIGHT_IN, rows, sharex="col", sharey="row")
+        figure, grid = new_figure(
+            len(metrics), len(costs), width_in, PANEL_HEIGHT_IN, rows, sharex="col", sharey="row"
+        )
         for row, metric in zip(grid, metrics):
             for axes, cost in zip(row, costs):
                 draw_curves(axes, runs, metric, cost)
@@ -129,7 +131,9 @@ def draw_pareto(axes, runs, metric, cost):
     metric_axis(axes, METRICS[metric], ends["mean"], ends["low"], ends["high"])
 
 
-def figure_pareto(runs, metric=None, costs=("sim_time_s", "energy_j", "traffic_bytes"), width_in=TWO_COLUMNS_IN):
+def figure_pareto(
+    runs, metric=None, costs=("sim_time_s", "energy_j", "traffic_bytes"), width_in=TWO_COLUMNS_IN
+):
     runs = as_runs(runs)
     metric = metric or require_metrics(runs)[0]
     rows = legend_rows(list(group_names(runs).values()), width_in)
@@ -157,7 +161,11 @@ def draw_target(axes, runs, found, cost):
     for place, label in enumerate(runs.groups):
         row, colour = found.loc[label], looks[label]["color"]
         reached = row["reached"] == row["n"]
-        style = {"color": colour} if reached else {"facecolor": "none", "edgecolor": colour, "hatch": "////"}
+        style = (
+            {"color": colour}
+            if reached
+            else {"facecolor": "none", "edgecolor": colour, "hatch": "////"}
+        )
         axes.barh(place, length[label] / factor, height=0.6, **style)
         if reached and row["n"] > 1:
             half = (row["high"] - row["low"]) / 2 / factor
@@ -171,7 +179,7 @@ def draw_target(axes, runs, found, cost):
 
 
 def target_text(row):
-    """"1.20 ± 0.10 kJ"; where not all runs reached the target, "≥ 1.5 kJ (1 of 3)"."""
+    """ "1.20 ± 0.10 kJ"; where not all runs reached the target, "≥ 1.5 kJ (1 of 3)"."""
     if row["reached"] == row["n"]:
         return plus_minus(row["mean"], (row["high"] - row["low"]) / 2, row["unit"])
     if row["reached"] == 0:

@@ -29,7 +29,7 @@ class Metric:
         return (0.0, 1.0 if self.is_share else numpy.inf)
 
     def text(self, value, half=numpy.nan):
-        """"79.1 ± 0.8 %"."""
+        """ "79.1 ± 0.8 %"."""
         if self.is_share:
             return plus_minus(100 * value, 100 * half, "%")
         return plus_minus(value, half, self.unit)

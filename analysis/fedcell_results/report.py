@@ -21,6 +21,7 @@ from .figures import (
 )
 from .quantities import COSTS, METRICS
 from .run import ResultError, option_text
+from .runs import SEED, is_seed
 from .stats import intervals, paired_differences
 from .style import look_of, new_figure, styled
 from .summary import FIGURE_LABELS
@@ -32,7 +33,16 @@ MAP_IN = (2.9, 3.2)
 SHORT_NAME, WIDE_IN = 14, 5.4  # bars of groups with longer names have wider panels
 MAPS_AT_MOST = 4  # groups whose devices are drawn
 # Facts of a file's provenance that differ from run to run by nature.
-OF_EACH_RUN = {"config", "written", "command_line", "seed", "method", "experiment", "peak_rank_bytes", "peak_total_bytes"}
+OF_EACH_RUN = {
+    "config",
+    "written",
+    "command_line",
+    "seed",
+    "method",
+    "experiment",
+    "peak_rank_bytes",
+    "peak_total_bytes",
+}
 
 
 def _panel(draw, alt, size_in=PANEL_IN):
@@ -42,7 +52,10 @@ def _panel(draw, alt, size_in=PANEL_IN):
         draw(grid[0][0])
         page = io.BytesIO()
         figure.savefig(page, format="svg", metadata={"Date": None})
-    return {"alt": alt, "source": "data:image/svg+xml;base64," + base64.b64encode(page.getvalue()).decode()}
+    return {
+        "alt": alt,
+        "source": "data:image/svg+xml;base64," + base64.b64encode(page.getvalue()).decode(),
+    }
 
 
 def _table(found, labels):
@@ -81,6 +94,19 @@ def _target_section(runs, metric, target):
         if found[found["quantity"] == cost][["mean", "at_least"]].notna().any(axis=None)
     ]
     return {"title": target_title(metric, target), "panels": panels, "wide": wide}
+
+
+def _pareto_panels(runs, metric):
+    if len(runs.groups) < 2:
+        return []
+    return [
+        _panel(
+            lambda axes, c=cost: draw_pareto(axes, runs, metric, c),
+            f"{METRICS[metric].label} over {COSTS[cost].label.lower()} in all",
+        )
+        for cost in told_costs(runs, metric)
+        if cost != "rounds"
+    ]
 
 
 def _device_sections(runs, warnings):
@@ -150,6 +176,35 @@ def _run_rows(runs, figures):
     ]
 
 
+def _heading(runs, title):
+    experiments = dict.fromkeys(str(run.option("experiment", run.path.stem)) for run in runs)
+    days = sorted(run.provenance["written"][:10] for run in runs if "written" in run.provenance)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {
+        "title": title or ", ".join(experiments),
+        "made": now.strftime("%Y-%m-%d %H:%M UTC"),
+        "runs": len(runs),
+        "written": list(dict.fromkeys([days[0], days[-1]])) if days else [],
+        "versions": sorted({str(run.provenance.get("version", "unknown")) for run in runs}),
+    }
+
+
+def _legend(runs):
+    looks = look_of(runs.groups)
+    return [
+        {"text": text, "colour": looks[label]["color"], "line": looks[label]["linestyle"]}
+        for label, text in group_names(runs).items()
+    ]
+
+
+def _differences(runs, table, baseline, labels):
+    """None where there is nothing to compare, or no seed by which to pair."""
+    pair = [name for name in runs.differing if is_seed(name)] or [SEED]
+    if len(runs.groups) < 2 or not set(pair) <= set(table):
+        return None
+    return _table(paired_differences(table, baseline, columns=list(labels), pair=pair), labels)
+
+
 def gather(runs, title=None, baseline=None, target=None):
     """All that stands on the page, as a dict."""
     runs = runs.distinct()
@@ -161,38 +216,25 @@ def gather(runs, title=None, baseline=None, target=None):
         labels.pop("train_loss_last", None)  # says little beside the other, and the table is wide
     baseline = baseline or next(iter(runs.groups))
     warnings = complaints(runs)
-    differences = None
-    if len(runs.groups) > 1:
-        differences = _table(paired_differences(table, baseline, columns=list(labels)), labels)
-    looks = look_of(runs.groups)
-    pareto = [
-        _panel(lambda axes, c=cost: draw_pareto(axes, runs, metric, c), f"{METRICS[metric].label} over {COSTS[cost].label.lower()} in all")
-        for cost in told_costs(runs, metric)
-        if cost != "rounds"
-    ]
-    written = [run.provenance["written"] for run in runs if "written" in run.provenance]
+    devices = _device_sections(runs, warnings)
     return {
-        "title": title or ", ".join(dict.fromkeys(str(run.option("experiment", run.path.stem)) for run in runs)),
-        "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "runs": len(runs),
-        "written": sorted({min(written)[:10], max(written)[:10]}) if written else [],
-        "versions": sorted({str(run.provenance.get("version", "unknown")) for run in runs}),
-        "legend": [{"text": text, "colour": looks[label]["color"], "line": looks[label]["linestyle"]} for label, text in group_names(runs).items()],
+        **_heading(runs, title),
         "warnings": warnings,
+        "legend": _legend(runs),
+        "groups": list(runs.groups),
         "results": _table(intervals(table, columns=list(labels)), labels),
         "baseline": baseline,
-        "differences": differences,
+        "differences": _differences(runs, table, baseline, labels),
         "curves": _curve_sections(runs),
         "target": _target_section(runs, metric, target),
-        "pareto": pareto if len(runs.groups) > 1 else [],
-        "devices": _device_sections(runs, warnings),
+        "pareto": _pareto_panels(runs, metric),
+        "devices": devices,
         "map_note": MAP_NOTE,
-        "groups": list(runs.groups),
         "settings": _settings(runs),
-        "provenance": _provenance(runs),
         "run_head": list(labels.values()),
         "run_rows": _run_rows(runs, labels),
-        "commands": [run.provenance["command_line"] for run in runs if "command_line" in run.provenance],
+        "provenance": _provenance(runs),
+        "commands": [r.provenance["command_line"] for r in runs if "command_line" in r.provenance],
     }
 
 

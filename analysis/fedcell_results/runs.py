@@ -67,7 +67,9 @@ class Runs(collections.abc.Sequence):
     def settings(self):
         """One row a run, one column an option; NaN where a run's version did not have it."""
         rows = [run.settings for run in self]
-        return pandas.DataFrame(rows, index=pandas.Index(self._names.values(), name="run"), dtype=object)
+        return pandas.DataFrame(
+            rows, index=pandas.Index(self._names.values(), name="run"), dtype=object
+        )
 
     @functools.cached_property
     def differing(self):
@@ -79,7 +81,9 @@ class Runs(collections.abc.Sequence):
     def common(self):
         """{option: value} of all that the runs share."""
         shared = self.settings.drop(columns=self.differing)
-        return {name: shared[name].dropna().iloc[0] for name in shared if shared[name].notna().any()}
+        return {
+            name: shared[name].dropna().iloc[0] for name in shared if shared[name].notna().any()
+        }
 
     @functools.cached_property
     def factors(self):
@@ -96,7 +100,7 @@ class Runs(collections.abc.Sequence):
     # ---- groups ----------------------------------------------------------------------------------
 
     def _label(self, values):
-        """"fedlora, rank 4": the method's name alone, other options with the end of theirs."""
+        """ "fedlora, rank 4": the method's name alone, other options with the end of theirs."""
         if not values:
             return self[0].label
         texts = []
@@ -143,7 +147,8 @@ class Runs(collections.abc.Sequence):
         kept, aside = {}, list(self.set_aside)
         for run in self:
             values = {n: v for n, v in run.settings.items() if n not in BOOKKEEPING}
-            twin = kept.setdefault(repr(sorted(values.items(), key=str)), run)
+            key = repr(sorted(values.items())) if values else run.path  # who knows
+            twin = kept.setdefault(key, run)
             if twin is not run:
                 aside.append((run.path, f"same settings and seed as {self.name_of(twin)}"))
         return Runs(kept.values(), aside)

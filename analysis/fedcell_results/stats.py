@@ -100,9 +100,9 @@ def band(runs, metric, cost="rounds", level=LEVEL):
 
     Over rounds: the rounds that all runs evaluated. Over another cost the runs' points differ;
     between its evaluations each run is taken as linear, and the mean goes only as far as all of
-    them do - beyond, it would be over fewer runs."""
-    curves = [found for found in (curve(run, metric, cost) for run in runs) if len(found)]
-    if not curves:
+    them do - beyond, it would be over fewer runs. Empty if some run has no such curve."""
+    curves = [curve(run, metric, cost) for run in runs]
+    if not curves or not all(map(len, curves)):
         return pandas.DataFrame(columns=["x", *Interval._fields])
     if cost == "rounds" or len(curves) == 1:
         table = pandas.concat(curves, axis=1, join="inner")

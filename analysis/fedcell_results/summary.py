@@ -42,7 +42,9 @@ def summary_figures(run):
 def figure_units(figures):
     """{column: unit} of the columns of summary_figures."""
     units = {"rounds": "", **SUMMED, **{name: cost.unit for name, cost in COSTS.items()}}
-    units |= {f"{name}_{moment}": metric.unit for name, metric in METRICS.items() for moment in MOMENTS}
+    units |= {
+        f"{name}_{moment}": metric.unit for name, metric in METRICS.items() for moment in MOMENTS
+    }
     return {name: units[name] for name in figures}
 
 
@@ -73,7 +75,9 @@ def format_summary(runs):
     lines = []
     for column in shown.columns:
         cells = shown[column]
-        text = [quantity(v, units.get(column, "")) if isinstance(v, float) else str(v) for v in cells]
+        text = [
+            quantity(v, units.get(column, "")) if isinstance(v, float) else str(v) for v in cells
+        ]
         lines.append([column, *text])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(

@@ -5,7 +5,7 @@ from .units import plus_minus
 
 
 def interval_text(row):
-    """"68.4 ± 3.8 %" for a row of stats.intervals, stats.paired_differences: quantity, unit, mean,
+    """ "68.4 ± 3.8 %" for a row of stats.intervals, stats.paired_differences: quantity, unit, mean,
     low, high."""
     half = (row["high"] - row["low"]) / 2
     metric = METRICS.get(row["quantity"].rpartition("_")[0])  # test_accuracy_last

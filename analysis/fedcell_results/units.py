@@ -34,7 +34,7 @@ def quantity(value, unit="", digits=4):
 
 
 def plus_minus(mean, half, unit=""):
-    """"530 ± 180 µs": both in one unit, to two digits of the uncertainty; the mean alone where
+    """ "530 ± 180 µs": both in one unit, to two digits of the uncertainty; the mean alone where
     there is no interval."""
     if pandas.isna(half) or half == 0 or pandas.isna(mean):
         return quantity(mean, unit)

@@ -22,14 +22,23 @@ class CurvesTest(FolderTest):
         self.assertEqual(list(by_bytes.get_xdata()), [0.0, 3.0, 4.5])  # MB
         self.assertEqual(
             [axes.get_xlabel() for axes in figure.axes[-4:]],
-            ["Rounds", "Simulated time (s)", "Energy of all devices (kJ)", "Traffic, up and down (MB)"],
+            [
+                "Rounds",
+                "Simulated time (s)",
+                "Energy of all devices (kJ)",
+                "Traffic, up and down (MB)",
+            ],
         )
         labels = [figure.axes[i].get_ylabel() for i in (0, 4, 8)]
         self.assertEqual(labels, ["Test accuracy (%)", "Test loss (nat)", "Training loss (nat)"])
 
     def test_seeds_are_one_line_with_a_band_and_methods_differ_in_colour(self):
         write_run(self.folder / "a.h5")
-        write_run(self.folder / "b.h5", seed=2, rounds=rounds_with(test_accuracy=[0.5, numpy.nan, 0.6, 0.85]))
+        write_run(
+            self.folder / "b.h5",
+            seed=2,
+            rounds=rounds_with(test_accuracy=[0.5, numpy.nan, 0.6, 0.85]),
+        )
         write_run(self.folder / "c.h5", method="local")
         figure = figure_curves(open_folder(self.folder), metrics=["test_accuracy"])
         axes = figure.axes[0]
@@ -37,31 +46,44 @@ class CurvesTest(FolderTest):
         numpy.testing.assert_allclose(fedlora.get_ydata(), [0.5, 0.7, 0.8])
         self.assertNotEqual(fedlora.get_color(), local.get_color())
         highest = axes.collections[0].get_paths()[0].vertices[:, 1].max()
-        self.assertAlmostEqual(highest, 0.7 + 12.7062 * 0.2 / 2, places=4)  # s = 0.2 / sqrt 2, n = 2
+        self.assertAlmostEqual(
+            highest, 0.7 + 12.7062 * 0.2 / 2, places=4
+        )  # s = 0.2 / sqrt 2, n = 2
         names = [text.get_text() for text in figure.legends[0].get_texts()]
         self.assertEqual(names, ["fedlora (2 seeds)", "local"])
 
     def test_a_wide_interval_does_not_push_the_lines_together(self):
         write_run(self.folder / "a.h5", rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.6, 0.8]))
-        write_run(self.folder / "b.h5", seed=2, rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.4, 0.9]))
-        axes = figure_curves(open_folder(self.folder)).axes[0]  # means 0.5 to 0.85, bands far beyond 0 and 1
+        write_run(
+            self.folder / "b.h5", seed=2, rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.4, 0.9])
+        )
+        axes = figure_curves(open_folder(self.folder)).axes[
+            0
+        ]  # means 0.5 to 0.85, bands far beyond 0 and 1
         numpy.testing.assert_allclose(axes.get_ylim(), [0.15 - 0.0425, 1.0 + 0.0425])
 
     def test_seeds_that_never_evaluated_the_same_round_have_no_mean_over_rounds(self):
         nan = numpy.nan
         write_run(self.folder / "a.h5", rounds=rounds_with(test_accuracy=[nan, 0.6, nan, 0.8]))
-        write_run(self.folder / "b.h5", seed=2, rounds=rounds_with(test_accuracy=[0.5, nan, 0.7, nan]))
+        write_run(
+            self.folder / "b.h5", seed=2, rounds=rounds_with(test_accuracy=[0.5, nan, 0.7, nan])
+        )
         figure = figure_curves(open_folder(self.folder), metrics=["test_accuracy"])
         self.assertEqual([len(axes.lines) for axes in figure.axes], [0, 1, 1, 1])
 
     def test_nothing_measured_is_told(self):
-        path = write_run(self.folder / "a.h5", rounds={"round": ("", [0]), "test_loss": ("", [numpy.nan])})
+        path = write_run(
+            self.folder / "a.h5", rounds={"round": ("", [0]), "test_loss": ("", [numpy.nan])}
+        )
         code, out, err = run_main("plot", path)
         self.assertEqual((code, out), (2, ""))
         self.assertEqual(err, f"fedcell_results: {path}: no accuracy and no loss to plot\n")
 
     def test_missing_columns_leave_their_panels_out(self):
-        path = write_run(self.folder / "a.h5", rounds=rounds_with(energy_j=None, uplink_bits=None, test_loss=None))
+        path = write_run(
+            self.folder / "a.h5",
+            rounds=rounds_with(energy_j=None, uplink_bits=None, test_loss=None),
+        )
         self.assertEqual(len(figure_curves([open_run(path)]).axes), 4)  # two metrics over two costs
 
 
@@ -87,7 +109,9 @@ class FilesTest(FolderTest):
     def test_a_place_that_cannot_be_written_is_another_failure(self):
         write_run(self.folder / "a.h5")
         (self.folder / "file").write_text("")
-        code, _, err = run_main("plot", self.folder / "a.h5", "--output", self.folder / "file" / "x")
+        code, _, err = run_main(
+            "plot", self.folder / "a.h5", "--output", self.folder / "file" / "x"
+        )
         self.assertEqual(code, 1)
         self.assertTrue(err.startswith("fedcell_results: "), err)
 
@@ -101,7 +125,9 @@ class OtherFiguresTest(FolderTest):
     def setUp(self):
         super().setUp()
         write_run(self.folder / "a.h5")
-        never = rounds_with(test_accuracy=[0.5, 0.5, 0.5, 0.5], energy_j=[0.0, 3000.0, 3000.0, 3000.0])
+        never = rounds_with(
+            test_accuracy=[0.5, 0.5, 0.5, 0.5], energy_j=[0.0, 3000.0, 3000.0, 3000.0]
+        )
         write_run(self.folder / "b.h5", method="local", rounds=never)
         self.runs = open_folder(self.folder)
 
@@ -135,7 +161,8 @@ class OtherFiguresTest(FolderTest):
         with self.assertRaises(ResultError) as caught:
             figure_devices(open_run(self.folder / "a.h5"))
         self.assertEqual(
-            str(caught.exception), f"{self.folder}/a.h5: no devices with a distance and participations to map"
+            str(caught.exception),
+            f"{self.folder}/a.h5: no devices with a distance and participations to map",
         )
 
 

@@ -20,16 +20,26 @@ def execute(path, results):
     """The notebook with its outputs, run in its own folder as a person would."""
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=SECONDS_A_CELL, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=SECONDS_A_CELL,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
     )
     with tempfile.TemporaryDirectory() as home:  # no profile of the user's own
-        with mock.patch.dict(os.environ, FEDCELL_RESULTS=str(results), IPYTHONDIR=home, PYDEVD_DISABLE_FILE_VALIDATION="1"):
+        with mock.patch.dict(
+            os.environ,
+            FEDCELL_RESULTS=str(results),
+            IPYTHONDIR=home,
+            PYDEVD_DISABLE_FILE_VALIDATION="1",
+        ):
             client.execute()
     return notebook
 
 
 def outputs(notebook):
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
 
 
 class NotebooksTest(unittest.TestCase):
@@ -56,9 +66,13 @@ class NotebooksTest(unittest.TestCase):
     def test_without_results_say_how_to_make_them(self):
         with tempfile.TemporaryDirectory() as empty:
             for path in NOTEBOOKS:
-                with self.subTest(path.name), self.assertRaises(nbclient.exceptions.CellExecutionError) as caught:
+                with self.subTest(path.name), self.assertRaises(
+                    nbclient.exceptions.CellExecutionError
+                ) as caught:
                     execute(path, pathlib.Path(empty) / "none")
-                self.assertIn("none: no results yet; the commands above make them", str(caught.exception))
+                self.assertIn(
+                    "none: no results yet; the commands above make them", str(caught.exception)
+                )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ class ReadmeTest(FolderTest):
     def setUp(self):
         super().setUp()
         readme = (ROOT / "README.md").read_text(encoding="utf-8")
-        self.section = re.search(r"^## Analysis$(.*?)^## ", readme, re.MULTILINE | re.DOTALL).group(1)
+        self.section = re.search(r"^## Analysis$(.*?)^## ", readme, re.MULTILINE | re.DOTALL).group(
+            1
+        )
         shutil.copytree(real_results(), self.folder / "results" / "sst2")
         shutil.copy(real_results() / "fedlora-1.h5", self.folder / "mine.h5")
         (self.folder / "analysis").symlink_to(ROOT / "analysis")

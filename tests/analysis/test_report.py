@@ -4,6 +4,7 @@ import html.parser
 import unittest
 from unittest import mock
 
+import h5py
 import numpy
 
 from fedcell_results import Runs, open_folder, open_run
@@ -105,7 +106,12 @@ class ReportTest(FolderTest):
         self.write_four()
         (self.folder / "foreign.h5").write_text("not HDF5")
         write_run(self.folder / "more.ckpt.h5", seed=3, checkpoint=True)
-        write_run(self.folder / "twin.h5", 1, rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.5, 0.5]), method="local")
+        write_run(
+            self.folder / "twin.h5",
+            1,
+            rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.5, 0.5]),
+            method="local",
+        )
         code, _, err = run_main("report", self.folder)
         self.assertEqual(code, 0)
         self.assertIn(f"left out {self.folder}/foreign.h5: not an HDF5 file\n", err)
@@ -133,11 +139,41 @@ class ReportTest(FolderTest):
         self.assertFalse((self.folder / "report.html").exists())
         self.assertEqual(run_main("report", self.folder, "--target", "high")[0], 2)
 
+    def test_damaged_participation_costs_the_map_only(self):
+        path = write_run(self.folder / "a.h5")
+        with h5py.File(path, "a") as file:
+            file["participation/extra"] = [1.0]
+        page = self.page()
+        self.assertIn("No map of the devices: ", page.text)
+        self.assertNotIn("Distances are", page.text)
+
+    def test_files_without_a_configuration_still_make_a_page(self):
+        for name in ("a", "b"):
+            with h5py.File(write_run(self.folder / f"{name}.h5"), "a") as file:
+                del file["provenance"]
+                file["rounds/flop"] = [0.0, 1.0, 1.0, 1.0 if name == "a" else 2.0]
+        page = self.page()
+        self.assertIn("2 runs", page.text)
+
+    def test_seeds_of_several_kinds_are_paired_by_all_of_them(self):
+        for method in ("fedlora", "local"):
+            for name, data_seed in (("a", 1), ("b", 2)):
+                path = write_run(self.folder / f"{method}-{name}.h5", method=method)
+                with h5py.File(path, "a") as file:
+                    attributes = file["provenance"].attrs
+                    text = attributes["config"].replace(
+                        "data:\n  seed: 1", f"data:\n  seed: {data_seed}"
+                    )
+                    attributes["config"] = text
+        self.assertIn("Difference from fedlora, seed by seed", self.page().text)
+
     def test_another_place(self):
         write_run(self.folder / "a.h5")
         code, out, _ = run_main("report", self.folder / "a.h5", "-o", self.folder / "x.html")
         self.assertEqual((code, out), (0, f"{self.folder}/x.html\n"))
-        self.assertEqual(run_main("report", self.folder, "-o", self.folder / "none" / "x.html")[0], 1)
+        self.assertEqual(
+            run_main("report", self.folder, "-o", self.folder / "none" / "x.html")[0], 1
+        )
 
 
 class ComplaintsTest(FolderTest):
@@ -158,19 +194,22 @@ class ComplaintsTest(FolderTest):
             self.complaints(),
             [
                 "The runs are of different versions of fedcell: 0.1.0, 0.2.0.",
-                "Not every file knows the options cell.noise_dbm_per_hz; they are compared where known.",
+                "Not every file knows these options, compared where known: cell.noise_dbm_per_hz.",
             ],
         )
 
     def test_losses_that_are_no_numbers(self):
         self.write_two(
-            rounds=rounds_with(train_loss=[numpy.nan, 0.7, numpy.nan, 0.4], test_loss=[0.69, numpy.nan, numpy.nan, 0.5])
+            rounds=rounds_with(
+                train_loss=[numpy.nan, 0.7, numpy.nan, numpy.nan],
+                test_loss=[0.69, numpy.nan, numpy.nan, 0.5],
+            )
         )
         self.assertEqual(
             self.complaints(),
             [
-                "b: the test loss is not a number in 1 evaluations, first in round 2.",
-                "b: the training loss is not a number in 1 rounds, first in round 2.",
+                "b: the test loss is not a number in round 2.",
+                "b: the training loss is not a number in 2 rounds, first in round 2.",
             ],
         )
 
@@ -180,7 +219,7 @@ class ComplaintsTest(FolderTest):
         write_run(self.folder / "d.h5", 3, method="local")
         self.assertEqual(
             self.complaints(),
-            ["The groups were not run with the same seeds; differences use the seeds that both have."],
+            ["The groups have different seeds; differences are over those that both have."],
         )
 
     def test_a_checkpoint_that_was_named_itself(self):
@@ -194,13 +233,15 @@ class ComplaintsTest(FolderTest):
 
 
 class RealResultsTest(unittest.TestCase):
+    @mock.patch("fedcell_results.report._panel", not_drawn)  # drawn in test_readme.py
     def test_a_page_from_the_program_s_own_results(self):
         runs = open_folder(real_results())
-        page = Page(make_report(runs))
-        self.assertEqual(page.open, [])
+        self.assertEqual(Page(make_report(runs)).open, [])
         found = gather(runs)
-        self.assertEqual([row["group"] for row in found["results"]["rows"]], ["centralised", "fedlora", "local"])
-        self.assertEqual([section["title"] for section in found["devices"]], ["fedlora, fedlora-1", "local, local-1"])
+        groups = [row["group"] for row in found["results"]["rows"]]
+        self.assertEqual(groups, ["centralised", "fedlora", "local"])
+        maps = [section["title"] for section in found["devices"]]
+        self.assertEqual(maps, ["fedlora, fedlora-1", "local, local-1"])
         self.assertEqual(found["warnings"], [])
 
 

@@ -39,7 +39,9 @@ class GroupingTest(RunsTest):
         self.write("c", method="local", rank=8)
         runs = self.open()
         self.assertEqual(runs.factors, ["federation.method", "adapter.rank"])
-        self.assertEqual(list(runs.groups), ["fedlora, rank 8", "fedlora, rank 16", "local, rank 8"])
+        self.assertEqual(
+            list(runs.groups), ["fedlora, rank 8", "fedlora, rank 16", "local, rank 8"]
+        )
         self.assertEqual(runs.group_of(runs[0]), "fedlora, rank 16")
 
     def test_an_option_that_older_files_lack_splits_nothing(self):
@@ -58,7 +60,9 @@ class GroupingTest(RunsTest):
         self.assertEqual(list(runs.groups), ["a", "b", "c"])
         distinct = runs.distinct()
         self.assertEqual([run.path.stem for run in distinct], ["a", "c"])
-        self.assertEqual(distinct.set_aside, ((self.folder / "b.h5", "same settings and seed as a"),))
+        self.assertEqual(
+            distinct.set_aside, ((self.folder / "b.h5", "same settings and seed as a"),)
+        )
         self.assertEqual([len(part) for part in distinct.groups.values()], [2])
 
     def test_files_of_one_name_go_by_their_path(self):
@@ -110,7 +114,9 @@ class TablesTest(RunsTest):
 
     def test_participants_and_devices_too(self):
         self.assertEqual(len(self.runs.participation()), 8)
-        self.assertEqual(self.runs.profile().query("run == 'b' and device == 5")["distance_m"].iloc[0], 400.0)
+        self.assertEqual(
+            self.runs.profile().query("run == 'b' and device == 5")["distance_m"].iloc[0], 400.0
+        )
 
     def test_no_runs_give_empty_tables(self):
         none = self.runs.where({"seed": 3})

@@ -8,7 +8,15 @@ import unittest
 import numpy
 import pandas
 
-from fedcell_results import ResultError, band, interval, intervals, open_folder, paired_differences, text_table
+from fedcell_results import (
+    ResultError,
+    band,
+    interval,
+    intervals,
+    open_folder,
+    paired_differences,
+    text_table,
+)
 from fixtures import FolderTest, rounds_with, write_run
 
 
@@ -20,7 +28,9 @@ class IntervalTest(unittest.TestCase):
         self.assertAlmostEqual(found.low, 2.0 - 2.48414, places=5)
 
     def test_another_level(self):
-        self.assertAlmostEqual(interval([1.0, 2.0, 3.0], level=0.9).half, 2.91999 / math.sqrt(3), places=5)
+        self.assertAlmostEqual(
+            interval([1.0, 2.0, 3.0], level=0.9).half, 2.91999 / math.sqrt(3), places=5
+        )
 
     def test_one_value_has_no_interval(self):
         found = interval([5.0])
@@ -65,7 +75,9 @@ class TablesTest(FolderTest):
         self.assertNotIn("adapter.rank", set(found["quantity"]))
 
     def test_readable_with_units_and_shares_in_per_cent(self):
-        found = text_table(intervals(self.table, columns=["test_accuracy_last", "energy_j", "flop"]))
+        found = text_table(
+            intervals(self.table, columns=["test_accuracy_last", "energy_j", "flop"])
+        )
         self.assertEqual(list(found.index), ["fedlora", "local"])
         self.assertEqual(list(found.loc["fedlora"]), ["75 ± 64 %", "2 kJ", "-"])
 
@@ -87,7 +99,9 @@ class TablesTest(FolderTest):
     def test_an_unknown_baseline_is_told(self):
         with self.assertRaises(ResultError) as caught:
             paired_differences(self.table, "lokal")
-        self.assertEqual(str(caught.exception), "no run with group = lokal; there are: ['fedlora', 'local']")
+        self.assertEqual(
+            str(caught.exception), "no run with group = lokal; there are: ['fedlora', 'local']"
+        )
 
     def test_ambiguous_pairs_are_told(self):
         twice = pandas.concat([self.table, self.table])
@@ -105,7 +119,8 @@ class BandTest(FolderTest):
 
     def test_over_rounds_at_those_that_all_evaluated(self):
         runs = self.open_two(
-            rounds_with(test_accuracy=[0.5, 0.6, 0.7, 0.9]), rounds_with(test_accuracy=[0.5, numpy.nan, 0.8, 0.9])
+            rounds_with(test_accuracy=[0.5, 0.6, 0.7, 0.9]),
+            rounds_with(test_accuracy=[0.5, numpy.nan, 0.8, 0.9]),
         )
         found = band(runs, "test_accuracy", "rounds")
         self.assertEqual(list(found["x"]), [0, 2, 3])
@@ -137,8 +152,15 @@ class BandTest(FolderTest):
         self.assertEqual(len(band(runs, "no_such_metric")), 0)
 
     def test_after_an_unknown_energy_the_curve_ends(self):
-        runs = self.open_two(rounds_with(energy_j=[0.0, 1000.0, 500.0, numpy.nan]), rounds_with())
-        self.assertEqual(band(runs, "test_accuracy", "energy_j")["x"].iloc[-1], 1500.0)
+        line = [0.5, 0.6, 0.7, 0.8]
+        runs = self.open_two(
+            rounds_with(test_accuracy=line, energy_j=[0.0, 1000.0, numpy.nan, 500.0]), rounds_with()
+        )
+        self.assertEqual(band(runs, "test_accuracy", "energy_j")["x"].iloc[-1], 1000.0)
+
+    def test_a_run_without_the_curve_is_not_left_out_of_the_mean(self):
+        runs = self.open_two(rounds_with(energy_j=None), rounds_with())
+        self.assertEqual(len(band(runs, "test_accuracy", "energy_j")), 0)
 
 
 if __name__ == "__main__":

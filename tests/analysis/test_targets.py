@@ -5,7 +5,13 @@ import unittest
 
 import numpy
 
-from fedcell_results import cost_to_target, default_target, open_folder, pareto_front, target_intervals
+from fedcell_results import (
+    cost_to_target,
+    default_target,
+    open_folder,
+    pareto_front,
+    target_intervals,
+)
 from fixtures import FolderTest, rounds_with, write_run
 
 
@@ -15,15 +21,28 @@ class TargetTest(FolderTest):
         late = rounds_with(test_accuracy=[0.5, numpy.nan, 0.6, 0.75])
         write_run(self.folder / "a.h5", 1)  # 0.5, -, 0.8, 0.75
         write_run(self.folder / "b.h5", 2, rounds=late)
-        write_run(self.folder / "c.h5", 1, method="local", rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.5, 0.5]))
+        write_run(
+            self.folder / "c.h5",
+            1,
+            method="local",
+            rounds=rounds_with(test_accuracy=[0.5, 0.5, 0.5, 0.5]),
+        )
         self.runs = open_folder(self.folder)
 
     def test_costs_up_to_the_first_evaluation_that_meets_it(self):
         table = cost_to_target(self.runs, "test_accuracy", 0.75).set_index("run")
         a, b = table.loc["a"], table.loc["b"]
-        self.assertEqual((a["rounds"], a["sim_time_s"], a["energy_j"], a["traffic_bytes"]), (2, 25.0, 1500.0, 3e6))
-        self.assertEqual((b["rounds"], b["sim_time_s"], b["energy_j"], b["traffic_bytes"]), (3, 30.0, 2000.0, 4.5e6))
-        self.assertEqual((a["round_before"], b["round_before"]), (0, 2))  # round 1 was not evaluated
+        self.assertEqual(
+            (a["rounds"], a["sim_time_s"], a["energy_j"], a["traffic_bytes"]),
+            (2, 25.0, 1500.0, 3e6),
+        )
+        self.assertEqual(
+            (b["rounds"], b["sim_time_s"], b["energy_j"], b["traffic_bytes"]),
+            (3, 30.0, 2000.0, 4.5e6),
+        )
+        self.assertEqual(
+            (a["round_before"], b["round_before"]), (0, 2)
+        )  # round 1 was not evaluated
 
     def test_a_loss_is_reached_from_above(self):
         table = cost_to_target(self.runs, "test_loss", 0.5).set_index("run")
@@ -39,7 +58,9 @@ class TargetTest(FolderTest):
         row = cost_to_target(self.runs, "test_accuracy", 0.75).set_index("run").loc["c"]
         self.assertFalse(row["reached"])
         self.assertTrue(math.isnan(row["energy_j"]) and math.isnan(row["rounds"]))
-        self.assertEqual((row["spent_rounds"], row["spent_energy_j"], row["round_before"]), (3, 2000.0, 3))
+        self.assertEqual(
+            (row["spent_rounds"], row["spent_energy_j"], row["round_before"]), (3, 2000.0, 3)
+        )
 
     def test_groups_that_all_reach_it_have_a_mean_and_an_interval(self):
         found = target_intervals(cost_to_target(self.runs, "test_accuracy", 0.75))
@@ -84,10 +105,15 @@ class ParetoTest(unittest.TestCase):
         self.assertEqual(list(pareto_front(cost, value)), [True, True, False, True, False])
 
     def test_where_less_is_better(self):
-        self.assertEqual(list(pareto_front([1, 2, 3], [0.5, 0.4, 0.45], "min")), [True, True, False])
+        self.assertEqual(
+            list(pareto_front([1, 2, 3], [0.5, 0.4, 0.45], "min")), [True, True, False]
+        )
 
     def test_twins_are_both_on_it_and_nan_never(self):
-        self.assertEqual(list(pareto_front([1, 1, math.nan, 0], [0.5, 0.5, 0.9, math.nan])), [True, True, False, False])
+        self.assertEqual(
+            list(pareto_front([1, 1, math.nan, 0], [0.5, 0.5, 0.9, math.nan])),
+            [True, True, False, False],
+        )
 
 
 if __name__ == "__main__":
