@@ -25,7 +25,7 @@ const fc_bf16_path *fc_bf16_current_path(void) {
   if (path) return path;
   const int named = index_of(getenv("FEDCELL_KERNEL"));
   int i = named < 0 ? 0 : named;
-  while (!paths[i]->available()) i++;
+  while (i < PATHS - 1 && !paths[i]->available()) i++;
   current = paths[i];
   return paths[i];
 }

@@ -69,9 +69,8 @@ static void no_inputs_leave_what_is_added(void **state) {
   const problem p = new_problem(5, 32, 20, 0, 20);
   check(&p, (fc_bf16_epilogue){0});
   check(&p, (fc_bf16_epilogue){.bias = p.bias, .accumulate = true});
-  check((&(problem){
-            .N = 0, .panel_I = 32, .I = 32, .O = 20, .ldx = 32, .ldy = 20, .panels = p.panels}),
-        (fc_bf16_epilogue){0});
+  const problem none = new_problem(0, 32, 20, 32, 20);
+  check(&none, (fc_bf16_epilogue){0});
 }
 
 /* Panels of 100 outputs and 200 inputs seen as smaller ones, also not from their beginning. */

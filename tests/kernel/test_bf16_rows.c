@@ -5,8 +5,7 @@
 
 enum { MOST_ROWS = 600, R = 5 };
 static const char *const paths[] = {"amx", "avx512bf16", "plain"};
-static const int shapes[][2] = {{32, 32},   {70, 190},   {256, 64},
-                                {129, 500}, {1000, 100}, {1700, 33}};
+static const int shapes[][2] = {{32, 32}, {70, 190}, {129, 300}, {1100, 70}};
 static const int counts[] = {1, 2, 3, 15, 16, 17, 31, 33, 64, 255, 257, 511};
 
 /* With everything that may be added, and an adapter for the last 400 rows of all. */
@@ -82,7 +81,7 @@ static void rows_do_not_depend_on_their_number(void **state) {
 static void check_threads(const problem *p, float *whole, float *whole_act) {
   const int threads = omp_get_max_threads();
   float *y = zeros((int64_t)MOST_ROWS * p->O), *act = zeros((int64_t)MOST_ROWS * p->O);
-  for (int t = 1; t <= 6; t++) {
+  for (int t = 1; t <= 6; t += t < 3 ? 1 : 3) { /* 1, 2, 3, 6 */
     omp_set_num_threads(t);
     compute(p, y, act, 0, MOST_ROWS);
     assert_same_bits(y, whole, (int64_t)MOST_ROWS * p->O);
