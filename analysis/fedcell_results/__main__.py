@@ -7,6 +7,7 @@ import argparse
 import pathlib
 import sys
 
+from .quantities import METRICS
 from .run import ResultError, open_run
 from .runs import Runs, open_folder
 
@@ -61,9 +62,8 @@ def command_report(arguments):
     runs = open_all(arguments.paths)
     first = pathlib.Path(arguments.paths[0])
     folder = first if first.is_dir() else first.parent
-    page = make_report(
-        runs, title=arguments.title, baseline=arguments.baseline, target=arguments.target
-    )
+    named = ("title", "baseline", "metric", "target")
+    page = make_report(runs, **{name: getattr(arguments, name) for name in named})
     output = pathlib.Path(arguments.output or folder / "report.html")
     output.write_text(page, encoding="utf-8")
     print(output)
@@ -92,6 +92,11 @@ def parse(argv):
     report.add_argument("--title", help="default: the experiment's name")
     report.add_argument(
         "--baseline", metavar="GROUP", help="compare with this one (default: the first)"
+    )
+    report.add_argument(
+        "--metric",
+        choices=METRICS,
+        help="to compare costs by (default: the first that was measured)",
     )
     report.add_argument(
         "--target", type=float, metavar="X", help="for the cost to target, e.g. 0.75"

@@ -7,6 +7,7 @@ from .style import TWO_COLUMNS_IN, new_figure, styled
 from .units import scale, with_unit
 
 MAP_HEIGHT_IN = 3.1
+MANY = 500  # devices: small points, and the map becomes an image within the page or the PDF
 GOLDEN_ANGLE = numpy.pi * (3 - numpy.sqrt(5))  # spreads device numbers evenly around the circle
 MAP_NOTE = "Distances are the run's; directions are not stored and drawn by device number."
 DEVICE_QUANTITIES = {
@@ -47,12 +48,14 @@ def draw_device_map(axes, table, name):
     label, unit = DEVICE_QUANTITIES.get(name, (name, table.attrs["units"].get(name, "")))
     factor, unit = scale(table[name].abs().max(), unit)
     known = table[name].notna()
-    size = float(numpy.clip(2500 / max(len(table), 1), 2, 36))
-    axes.scatter(x[~known], y[~known], s=size, facecolors="none", edgecolors="0.6", linewidths=0.6)
-    points = axes.scatter(
-        x[known], y[known], s=size, c=table[name][known] / factor, edgecolors="0.3", linewidths=0.3,
-        rasterized=len(table) > 2000,
-    )  # fmt: skip
+    look = {
+        "s": float(numpy.clip(2500 / max(len(table), 1), 2, 36)),
+        "rasterized": len(table) > MANY,
+    }
+    edge = 0.3 if len(table) <= MANY else 0.0  # outlines would hide the colours of many
+    axes.scatter(x[~known], y[~known], facecolors="none", edgecolors="0.6", linewidths=0.5, **look)
+    colours = table[name][known] / factor
+    points = axes.scatter(x[known], y[known], c=colours, edgecolors="0.3", linewidths=edge, **look)
     axes.plot(0, 0, marker="^", color="#D55E00", markersize=6)
     edge = 1.05 * table["distance_m"].max()
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), box_aspect=1)

@@ -205,10 +205,12 @@ def _differences(runs, table, baseline, labels):
     return _table(paired_differences(table, baseline, columns=list(labels), pair=pair), labels)
 
 
-def gather(runs, title=None, baseline=None, target=None):
+def gather(runs, title=None, baseline=None, metric=None, target=None):
     """All that stands on the page, as a dict."""
     runs = runs.distinct()
-    metric = require_metrics(runs)[0]
+    metric = metric or require_metrics(runs)[0]
+    if metric not in require_metrics(runs):
+        raise ResultError(f"no run has measured {metric}")
     target = default_target(runs, metric) if target is None else target
     table = runs.table()
     labels = {name: text for name, text in FIGURE_LABELS.items() if table[name].notna().any()}

@@ -131,6 +131,16 @@ class ReportTest(FolderTest):
         write_run(self.folder / "a.h5", rounds=rounds_with(test_accuracy=None))
         self.assertIn("Until test loss ≤", self.page().text)
 
+    def test_another_metric_to_compare_by(self):
+        write_run(self.folder / "a.h5")
+        self.assertIn(
+            "Until test loss ≤ 0.5 nat", self.page("--metric", "test_loss", "--target", "0.5").text
+        )
+        self.assertEqual(run_main("report", self.folder, "--metric", "speed")[0], 2)
+        write_run(self.folder / "a.h5", rounds=rounds_with(test_loss=None))
+        code, _, err = run_main("report", self.folder, "--metric", "test_loss")
+        self.assertEqual((code, err), (2, "fedcell_results: no run has measured test_loss\n"))
+
     def test_a_wrong_baseline_is_told(self):
         self.write_four()
         code, _, err = run_main("report", self.folder, "--baseline", "lokal")
