@@ -14,6 +14,7 @@
 #include "fedcell/fc_comm.h"
 #include "fedcell/fc_config.h"
 #include "fedcell/fc_err.h"
+#include "fedcell/fc_safetensors.h"
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -81,10 +82,12 @@ fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, c
 
 /* Collective. Writes the trained adapter of the result file `result`, which was made with `cfg`, to
  * `folder` in PEFT's format (fc_peft.h); base_folder: where the base goes too, as a Hugging Face
- * folder with its tokeniser, NULL: nowhere. Both folders must exist on rank 0. *mean_pooling: the
- * run's classification head sees the mean of all tokens, which transformers' heads do not. */
+ * folder with its tokeniser and its weights as base_dtype, NULL: nowhere. Both folders must exist
+ * on rank 0. *mean_pooling: the run's classification head sees the mean of all tokens, which
+ * transformers' heads do not. */
 fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *result,
-                            const char *folder, const char *base_folder, bool *mean_pooling);
+                            const char *folder, const char *base_folder, fc_dtype base_dtype,
+                            bool *mean_pooling);
 
 /* Local. All that can be seen before any data are read: finishes the configuration, and looks at
  * what several options only show together. USAGE with all faults; DATA or IO about a trace. */

@@ -11,6 +11,7 @@
 #define FC_SAFETENSORS_H
 
 #include "fedcell/fc_err.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,9 @@ typedef enum {
   FC_DTYPE_BOOL
 } fc_dtype;
 enum { FC_MAX_DIMS = 8 };
+/* As torch names it, "bfloat16"; false for an unknown name. */
+bool fc_dtype_of_torch(const char *name, fc_dtype *out);
+const char *fc_dtype_torch_name(fc_dtype type);
 
 typedef struct {
   char *name;
@@ -59,5 +63,10 @@ typedef struct {
 /* Temporary file, flush, rename. metadata: pairs of key, value, NULL-terminated; may be NULL. */
 fc_err fc_safetensors_write(const char *path, const fc_safetensor_source *tensors, size_t n,
                             const char *const *metadata);
+/* The same as F32, F16 or BF16, rounded to nearest even. DATA names a number that F16 has no room
+ * for. */
+fc_err fc_safetensors_write_as(const char *path, fc_dtype dtype,
+                               const fc_safetensor_source *tensors, size_t n,
+                               const char *const *metadata);
 
 #endif

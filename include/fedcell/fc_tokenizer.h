@@ -32,6 +32,8 @@ const char *fc_tokenizer_name(size_t i); /* kinds; NULL past the end */
  * from the files there (USAGE if none or two kinds' are). DATA with file and line for a malformed
  * file. wordpiece heeds "do_lower_case": false in the folder's tokenizer_config.json. */
 fc_err fc_tokenizer_load(const char *path, const char *kind, fc_tokenizer **out);
+/* The one that lies in a model's folder, or beside a model file. */
+fc_err fc_tokenizer_load_of_model(const char *model, fc_tokenizer **out);
 fc_err fc_tokenizer_create_byte(fc_tokenizer **out);
 /* Learns byte-level BPE with at most vocab_size entries (256 bytes, specials, merges) from texts;
  * ties go to the pair that is first in byte order, so the result depends on the texts alone. Fewer

@@ -12,6 +12,7 @@
 #include "fedcell/fc_comm.h"
 #include "fedcell/fc_err.h"
 #include "fedcell/fc_model.h"
+#include "fedcell/fc_safetensors.h"
 
 /* Local. Fills the shape from config.json (gpt2, llama, bert, roberta keys; "fedcell_pooling" of
  * ours). DATA names the key that is missing, out of range or asks for what is not implemented.
@@ -25,6 +26,9 @@ fc_err fc_weights_read(const fc_model *model, const char *folder, uint64_t seed,
 /* Local. Writes config.json and model.safetensors with Hugging Face names, in file layout (GPT-2's
  * Conv1D transposed back), so that transformers opens the folder. The folder must exist. */
 fc_err fc_weights_write(const fc_model *model, const float *weights, const char *folder);
+/* The same with the weights as F32, F16 or BF16. */
+fc_err fc_weights_write_as(const fc_model *model, const float *weights, fc_dtype dtype,
+                           const char *folder);
 
 /* Weights of a node: one read-only mapping that its ranks share. */
 typedef struct fc_shared_weights fc_shared_weights;

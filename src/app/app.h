@@ -19,7 +19,7 @@ typedef struct {
   const char *operand2;                  /* the second, of a command that takes two */
   const char *operands[FC_OPERANDS_MAX]; /* all of them, of a command that takes any number */
   size_t n_operands;
-  const char *size, *output, *format, *base;
+  const char *size, *output, *format, *base, *dtype;
   const char *set[FC_SETS_MAX];
   size_t sets;
   bool resume, overwrite, again, json, quiet, quick, help;

@@ -64,7 +64,8 @@ static fc_err generate(const fc_arguments *a, generation *g) {
   int length = 0;
   FC_CHECK(a->model, USAGE, "generate: needs --model PATH");
   FC_TRY(read_settings(a, &s));
-  FC_TRY(fc_tokenizer_load(a->tokenizer ? a->tokenizer : a->model, NULL, &g->tokenizer));
+  FC_TRY(a->tokenizer ? fc_tokenizer_load(a->tokenizer, NULL, &g->tokenizer)
+                      : fc_tokenizer_load_of_model(a->model, &g->tokenizer));
   FC_TRY(open_model(g, a->model));
   FC_TRY(read_prompt(g, a->prompt));
   fc_special_tokens specials = fc_tokenizer_specials(g->tokenizer);

@@ -41,7 +41,7 @@ static const fc_command commands[] = {
      fc_command_compare},
     {"rerun", "OUT.h5", "quiet",
      "Runs again from the configuration inside a result file and compares", fc_command_rerun},
-    {"export", "OUT.h5 FOLDER", "base",
+    {"export", "OUT.h5 FOLDER", "base dtype",
      "Writes the trained adapter of a result file as a folder of the PEFT library",
      fc_command_export},
 };

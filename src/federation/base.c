@@ -1,12 +1,14 @@
 /* base.c - everything a learning task needs: data, split, tokeniser, base model, what is trained.
  *
  * The base comes from one of three sources, told apart by model.base: the embedded base (pretrained
- * on the public split and cached), random weights, or a Hugging Face folder. */
+ * on the public split and cached), random weights, or a Hugging Face folder (or, in its place, a
+ * model file of llama2.c). */
 #include "federation.h"
 #include "fedcell/fc_log.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool base_is(const fc_config *cfg, const char *source) {
@@ -53,7 +55,15 @@ static fc_err pick_loss(const fc_config *cfg, fc_task_setup *task) {
 static fc_err load_tokenizer(const fc_config *cfg, const char *folder, fc_tokenizer **out) {
   const char *given = fc_config_string(cfg, "model.tokenizer");
   if (*given) return fc_tokenizer_load(given, NULL, out);
-  return folder ? fc_tokenizer_load(folder, NULL, out) : fc_tokenizer_create_byte(out);
+  if (!folder) return fc_tokenizer_create_byte(out);
+  fc_err err = fc_tokenizer_load_of_model(folder, out);
+  return err == FC_ERR_USAGE ? fc_fail(err, "model.tokenizer is empty, and %s", fc_err_message())
+                             : err;
+}
+
+static bool is_folder(const char *path) {
+  struct stat there;
+  return stat(path, &there) == 0 && S_ISDIR(there.st_mode);
 }
 
 static fc_err shape_of_folder(const fc_config *cfg, const char *folder, int labels,
@@ -62,7 +72,8 @@ static fc_err shape_of_folder(const fc_config *cfg, const char *folder, int labe
   const char *pooling = fc_config_string(cfg, "model.pooling");
   FC_TRY(fc_weights_read_shape(folder, labels, shape));
   FC_CHECK(shape->arch == fc_arch_find(family), USAGE,
-           "model.family is %s, but %s/config.json describes another family", family, folder);
+           "model.family is %s, but %s%s describes another family", family, folder,
+           is_folder(folder) ? "/config.json" : "");
   if (strcmp(pooling, "auto") != 0)
     shape->pool = strcmp(pooling, "mean") == 0 ? FC_POOL_MEAN : FC_POOL_FIRST;
   return FC_ERR_OK;
@@ -151,10 +162,14 @@ static fc_err local_setup(const fc_config *cfg, fc_task_setup *task, const char 
   return create_trainable(cfg, task);
 }
 
+static bool can_open(const char *path) {
+  return access(path, is_folder(path) ? R_OK | X_OK : R_OK) == 0;
+}
+
 /* *folder <- parent/models/name if it can be read, else NULL. */
 static fc_err try_models(const char *parent, const char *name, char **folder) {
   FC_TRY(fc_format(folder, "%s/models/%s", parent, name));
-  if (access(*folder, R_OK | X_OK) == 0) return FC_ERR_OK;
+  if (can_open(*folder)) return FC_ERR_OK;
   fc_free(*folder);
   *folder = NULL;
   return FC_ERR_OK;
@@ -180,9 +195,10 @@ static fc_err given_folder(const fc_config *cfg, char **folder) {
     if (*folder) return FC_ERR_OK;
     errno = reason;
   }
-  FC_CHECK(access(path, R_OK | X_OK) == 0, IO,
-           "model.base = %s is neither embedded nor random nor a folder that can be read: %s", path,
-           strerror(errno));
+  FC_CHECK(can_open(path), IO,
+           "model.base = %s is neither embedded nor random nor a folder or file that can be read: "
+           "%s",
+           path, strerror(errno));
   return fc_format(folder, "%s", path);
 }
 

@@ -34,11 +34,11 @@ static fc_err read_result(const fc_trainable *t, const char *path, float *theta)
 }
 
 static fc_err write_folders(const fc_config *cfg, const fc_task_setup *task, const float *theta,
-                            const char *folder, const char *base_folder) {
+                            const char *folder, const char *base_folder, fc_dtype dtype) {
   const char *base = fc_config_string(cfg, "model.base");
   bool named = strcmp(base, "embedded") != 0 && strcmp(base, "random") != 0;
   if (base_folder) {
-    FC_TRY(fc_weights_write(task->model, fc_model_weights(task->model), base_folder));
+    FC_TRY(fc_weights_write_as(task->model, fc_model_weights(task->model), dtype, base_folder));
     FC_TRY(fc_tokenizer_save(task->tokenizer, base_folder));
   }
   return fc_peft_write(task->model, task->trainable, theta, task->loss,
@@ -49,23 +49,24 @@ static fc_err write_folders(const fc_config *cfg, const fc_task_setup *task, con
 }
 
 static fc_err export(const fc_config *cfg, const fc_task_setup *task, const char *result,
-                     const char *folder, const char *base_folder) {
+                     const char *folder, const char *base_folder, fc_dtype dtype) {
   float *theta = NULL;
   FC_TRY(fc_alloc(fc_trainable_count(task->trainable), sizeof *theta, &theta));
   fc_err err = read_result(task->trainable, result, theta);
-  if (err == FC_ERR_OK) err = write_folders(cfg, task, theta, folder, base_folder);
+  if (err == FC_ERR_OK) err = write_folders(cfg, task, theta, folder, base_folder, dtype);
   fc_free(theta);
   return err;
 }
 
 fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *result,
-                            const char *folder, const char *base_folder, bool *mean_pooling) {
+                            const char *folder, const char *base_folder, fc_dtype base_dtype,
+                            bool *mean_pooling) {
   fc_task_setup task = {0};
   fc_err err = fc_task_create(comm, cfg, &task);
   if (err == FC_ERR_OK) {
     *mean_pooling =
         task.loss == FC_LOSS_CLASSIFY && fc_model_get_shape(task.model)->pool == FC_POOL_MEAN;
-    err = comm->rank == 0 ? export(cfg, &task, result, folder, base_folder) : FC_ERR_OK;
+    err = comm->rank == 0 ? export(cfg, &task, result, folder, base_folder, base_dtype) : FC_ERR_OK;
     err = fc_agree(comm, err);
   }
   fc_task_destroy(&task);

@@ -40,12 +40,13 @@ static const fc_option model_options[] = {
     {"model.base", FC_OPT_STRING, "", "embedded", FC_OPTION_ANY, NULL,
      "Base weights: `embedded` (a small base that `fedcell pretrain` makes on the public split and "
      "caches), `random`, or the path of a folder with config.json, model.safetensors and tokeniser "
-     "files. A relative path that does not exist here is looked for under models/ in FEDCELL_DATA "
+     "files, or of a model file of llama2.c. A relative path that does not exist here is looked "
+     "for under models/ in FEDCELL_DATA "
      "and in the cache (model.cache)."},
     {"model.tokenizer", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
-     "Folder or file of the tokeniser; empty: the model folder's, the embedded base's own, or "
-     "plain "
-     "bytes for random weights."},
+     "Folder or file of the tokeniser; empty: the one in the model's folder or beside its file, "
+     "the "
+     "embedded base's own, or plain bytes for random weights."},
     {"model.pooling", FC_OPT_CHOICE, "", "auto", FC_OPTION_ANY, pooling_name,
      "What the classification head of an encoder sees: the first token, as BERT does, or the mean "
      "of all tokens. auto: as the base's config.json says (fedcell_pooling), else the first token. "

@@ -252,7 +252,8 @@ void fc_weights_fill_source(const fc_tensor *t, const float *w, float **scratch,
   *scratch += floats_of(t);
 }
 
-static fc_err write_tensors(const fc_model *model, const float *weights, const char *path) {
+static fc_err write_tensors(const fc_model *model, const float *weights, fc_dtype dtype,
+                            const char *path) {
   static const char *const metadata[] = {"format", "pt", NULL}; /* transformers asks for it */
   size_t n = 0;
   fc_safetensor_source *sources = NULL;
@@ -264,18 +265,23 @@ static fc_err write_tensors(const fc_model *model, const float *weights, const c
     float *free_part = scratch;
     for (size_t i = 0; i < n; i++)
       fc_weights_fill_source(&tensors[i], weights + tensors[i].offset, &free_part, &sources[i]);
-    err = fc_safetensors_write(path, sources, n, metadata);
+    err = fc_safetensors_write_as(path, dtype, sources, n, metadata);
   }
   fc_free(sources);
   fc_free(scratch);
   return err;
 }
 
-fc_err fc_weights_write(const fc_model *model, const float *weights, const char *folder) {
+fc_err fc_weights_write_as(const fc_model *model, const float *weights, fc_dtype dtype,
+                           const char *folder) {
   char path[4096];
   snprintf(path, sizeof path, "%s/model.safetensors", folder);
   FC_TRY(check_finite(folder, "to be written", weights, fc_model_weight_count(model)));
-  FC_TRY(write_tensors(model, weights, path));
-  return fc_weights_write_shape(fc_model_get_shape(model),
-                                folder); /* last: makes the folder whole */
+  FC_TRY(write_tensors(model, weights, dtype, path));
+  /* last: makes the folder whole */
+  return fc_weights_write_shape(fc_model_get_shape(model), dtype, folder);
+}
+
+fc_err fc_weights_write(const fc_model *model, const float *weights, const char *folder) {
+  return fc_weights_write_as(model, weights, FC_DTYPE_F32, folder);
 }

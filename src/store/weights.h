@@ -7,8 +7,8 @@
 
 /* Local. A model that is one file: llama2.c's. */
 bool fc_weights_is_file(const char *path);
-/* Local. Writes config.json. */
-fc_err fc_weights_write_shape(const fc_model_shape *shape, const char *folder);
+/* Local. Writes config.json; dtype: that of the weights. */
+fc_err fc_weights_write_shape(const fc_model_shape *shape, fc_dtype dtype, const char *folder);
 /* Local. A text file that appears whole or not at all. */
 fc_err fc_weights_write_text(const char *path, const char *text);
 

@@ -332,7 +332,7 @@ static void add_rotary(const fc_model_shape *shape, json_t *config) {
   json_object_set_new(scaling, ORIGINAL_POSITIONS, json_integer(r->original_positions));
 }
 
-static json_t *make_config(const fc_model_shape *shape, const family *f) {
+static json_t *make_config(const fc_model_shape *shape, fc_dtype dtype, const family *f) {
   json_t *config = json_object();
   const char *name = shape->labels > 0 ? f->classify : shape->lm_head ? f->lm : f->base;
   json_object_set_new(config, "architectures", json_pack("[s]", name));
@@ -349,7 +349,7 @@ static json_t *make_config(const fc_model_shape *shape, const family *f) {
     json_object_set_new(config, "id2label", label_names(shape->labels, true));
     json_object_set_new(config, "label2id", label_names(shape->labels, false));
   }
-  json_object_set_new(config, "torch_dtype", json_string("float32"));
+  json_object_set_new(config, "torch_dtype", json_string(fc_dtype_torch_name(dtype)));
   json_object_set_new(config, "fedcell_pooling",
                       json_string(shape->pool == FC_POOL_MEAN ? "mean" : "first"));
   return config;
@@ -365,13 +365,13 @@ fc_err fc_weights_write_text(const char *path, const char *text) {
   return err;
 }
 
-fc_err fc_weights_write_shape(const fc_model_shape *shape, const char *folder) {
+fc_err fc_weights_write_shape(const fc_model_shape *shape, fc_dtype dtype, const char *folder) {
   const family *f = NULL;
   char path[4096];
   for (int i = 0; i < N_FAMILIES; i++)
     if (fc_arch_find(FAMILIES[i].name) == shape->arch) f = &FAMILIES[i];
   FC_CHECK(f, SHAPE, "cannot write a model of this family to %s", folder);
-  json_t *config = make_config(shape, f);
+  json_t *config = make_config(shape, dtype, f);
   char *text = json_dumps(config, JSON_INDENT(2));
   json_decref(config);
   FC_CHECK(text, NOMEM, "config.json: out of memory");

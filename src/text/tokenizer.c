@@ -114,18 +114,24 @@ static fc_err load_folder(const char *path, const fc_tokenizer_kind_ops *kind, f
   return kind->load(path, file, out);
 }
 
+/* The folder that a file lies in. */
+static fc_err folder_of(const char *path, char folder[FC_PATH_SIZE]) {
+  const char *slash = strrchr(path, '/');
+  size_t length = slash ? (size_t)(slash - path) : 0;
+  FC_CHECK(length < FC_PATH_SIZE, IO, "a path longer than %d characters", FC_PATH_SIZE - 1);
+  memcpy(folder, path, length);
+  folder[length] = '\0';
+  if (length == 0) strcpy(folder, slash ? "/" : ".");
+  return FC_ERR_OK;
+}
+
 static fc_err load_file(const char *path, const fc_tokenizer_kind_ops *kind, fc_tokenizer **out) {
   const char *slash = strrchr(path, '/');
   if (!kind) kind = kind_of_file(slash ? slash + 1 : path);
   if (!kind) return unknown_files(path, "the file's name does not tell the tokeniser's kind");
-  char folder[FC_PATH_SIZE] = ".";
-  size_t length = slash ? (size_t)(slash - path) : 0;
-  FC_CHECK(length < sizeof folder, IO, "a path longer than %d characters", FC_PATH_SIZE - 1);
-  if (slash) {
-    memcpy(folder, path, length);
-    folder[length] = '\0';
-  }
-  return kind->load(slash && !length ? "/" : folder, path, out);
+  char folder[FC_PATH_SIZE];
+  FC_TRY(folder_of(path, folder));
+  return kind->load(folder, path, out);
 }
 
 fc_err fc_tokenizer_load(const char *path, const char *kind_name, fc_tokenizer **out) {
@@ -135,6 +141,14 @@ fc_err fc_tokenizer_load(const char *path, const char *kind_name, fc_tokenizer *
   if (kind && !kind->needs_file) return kind->load(NULL, NULL, out);
   FC_CHECK(path, USAGE, "a tokeniser needs a path");
   return fc_path_is_folder(path) ? load_folder(path, kind, out) : load_file(path, kind, out);
+}
+
+fc_err fc_tokenizer_load_of_model(const char *model, fc_tokenizer **out) {
+  char folder[FC_PATH_SIZE];
+  *out = NULL;
+  if (fc_path_is_folder(model)) return load_folder(model, NULL, out);
+  FC_TRY(folder_of(model, folder));
+  return load_folder(folder, NULL, out);
 }
 
 fc_err fc_tokenizer_save(const fc_tokenizer *tok, const char *folder) {

@@ -28,8 +28,17 @@ mv "$TEST_TMP/base" "$TEST_TMP/data/models/tiny"
 FEDCELL_DATA=$TEST_TMP/data fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/named.h5" \
   --set model.base=tiny --set model.pooling=first --set "adapter.init=$adapter"
 [[ $(loss "$TEST_TMP/named.h5" FIRST) == "$(loss "$run" LAST)" ]] || fail "the exported base is another model"
-expect_failure 1 "model.base = tiny is neither embedded nor random nor a folder that can be read" \
+expect_failure 1 "model.base = tiny is neither embedded nor random nor a folder or file that can be read" \
   "$FEDCELL" run "$small" --set model.base=tiny --output "$TEST_TMP/x.h5"
+
+# the base in half the size, as what config.json says
+"$FEDCELL" export "$run" "$TEST_TMP/half" --base "$TEST_TMP/half-base" --dtype bfloat16 >"$TEST_TMP/told"
+grep -q '"torch_dtype": "bfloat16"' "$TEST_TMP/half-base/config.json" || fail "config.json does not say bfloat16"
+full=$(stat -c %s "$TEST_TMP/data/models/tiny/model.safetensors") half=$(stat -c %s "$TEST_TMP/half-base/model.safetensors")
+((2 * half < full + 20000 && half < full)) || fail "bfloat16 takes $half bytes, float32 $full"
+expect_failure 2 "export --dtype float8: allowed are float32, float16, bfloat16" \
+  "$FEDCELL" export "$run" "$TEST_TMP/half" --base "$TEST_TMP/half-base" --dtype float8
+expect_failure 2 "export --dtype is the base's: give --base FOLDER too" "$FEDCELL" export "$run" "$TEST_TMP/half" --dtype float16
 
 # mean pooling is told of: transformers' heads do not do it
 fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/mean.h5" --set model.pooling=mean

@@ -37,7 +37,7 @@ static fc_err pretraining(fc_config *cfg) {
 static fc_err exporting(fc_config *cfg) {
   bool mean = false;
   return fc_federation_export(comm, cfg, scratch_path("out.h5"), scratch_path("adapter"),
-                              scratch_path("base"), &mean);
+                              scratch_path("base"), FC_DTYPE_F32, &mean);
 }
 
 static void remove_output(void) {

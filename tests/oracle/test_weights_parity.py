@@ -139,6 +139,27 @@ class Weights(unittest.TestCase):
                     call("read", 0, folder)
                     self.assert_equal_tensors(folder, state, family)
 
+    def test_written_half_precision_is_torch_s_rounding(self):
+        cases = [("float16", torch.float16), ("bfloat16", torch.bfloat16)]
+        for name, dtype in cases:
+            for family, kind in (("gpt2", "GPT2LMHeadModel"), ("roberta", "RobertaModel")):
+                with self.subTest(dtype=name, kind=kind), tempfile.TemporaryDirectory() as place:
+                    folder = pathlib.Path(place)
+                    call("write", family, 0, 0, folder, name)
+                    exact = load_file(str(folder / "tensors.safetensors"))  # as it was before rounding
+                    model = getattr(transformers, kind).from_pretrained(folder, torch_dtype="auto")  # config.json's torch_dtype
+                    self.assertEqual(model.dtype, dtype)
+                    state = model.state_dict()
+                    rounded = 0
+                    for name_, value in exact.items():
+                        theirs = torch.from_numpy(value).to(dtype)
+                        ours = torch.from_numpy(as_fedcell_holds_it(name_, parameter_of(state, family, name_)).copy())
+                        self.assertTrue(torch.equal(theirs.float(), ours), f"{name_} differs")
+                        rounded += int((theirs.float() != torch.from_numpy(value)).sum())
+                    self.assertGreater(rounded, 1000)
+                    call("read", 0, folder)  # and fedcell reads it back with the same bits
+                    self.assert_equal_tensors(folder, state, family)
+
     def test_a_base_model_without_prefix_gets_a_new_head(self):
         with tempfile.TemporaryDirectory() as place:
             folder = pathlib.Path(place)

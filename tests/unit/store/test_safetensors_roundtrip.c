@@ -104,6 +104,67 @@ static void every_bfloat_is_exact(void **state) {
   }
 }
 
+static const float *written_and_read(fc_dtype dtype, const float *x, int n) {
+  static float back[65536];
+  const fc_safetensor_source source = {"x", 1, {n}, x};
+  fc_safetensors *file = NULL;
+  assert_ok(fc_safetensors_write_as(scratch_path("rounded"), dtype, &source, 1, NULL));
+  assert_ok(fc_safetensors_open(scratch_path("rounded"), &file));
+  const fc_safetensor *t = fc_safetensors_find(file, "x");
+  assert_true(t->dtype == dtype && t->bytes == 2 * (size_t)n);
+  assert_ok(fc_safetensor_read_f32(t, back));
+  fc_safetensors_close(&file);
+  return back;
+}
+
+/* Between each number of 16 bits and the next one: a quarter, half (to the even one), three. */
+static void writing_rounds_to_nearest_even(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    fc_dtype dtype;
+    int finite; /* patterns of the positive finite numbers */
+  } types[] = {{"F16", FC_DTYPE_F16, 0x7C00}, {"BF16", FC_DTYPE_BF16, 0x7F80}};
+  static float exact[65536], x[65536];
+  for (int t = 0; t < 2; t++) {
+    memcpy(exact, all_patterns(types[t].name), sizeof exact);
+    const float *back = written_and_read(types[t].dtype, exact, 65536);
+    for (int i = 0; i < 65536; i++)
+      assert_true(isnan(exact[i])
+                      ? isnan(back[i])
+                      : memcmp(&back[i], &exact[i], sizeof *back) == 0 || isinf(exact[i]));
+    const int n = types[t].finite - 1;
+    for (int quarter = 1; quarter < 4; quarter++)
+      for (int sign = -1; sign <= 1; sign += 2) {
+        for (int i = 0; i < n; i++)
+          x[i] = (float)(sign * (exact[i] + 0.25 * quarter * ((double)exact[i + 1] - exact[i])));
+        back = written_and_read(types[t].dtype, x, n);
+        for (int i = 0; i < n; i++) {
+          /* bfloat16's subnormals are too fine for f32 to have a quarter between them */
+          if (types[t].dtype == FC_DTYPE_BF16 && i < 0x80) continue;
+          int up = quarter > 2 || (quarter == 2 && i % 2);
+          assert_true(back[i] == (float)sign * exact[i + up]);
+        }
+      }
+  }
+}
+
+static void what_f16_cannot_hold_is_refused(void **state) {
+  (void)state;
+  static float x[20000];
+  const fc_safetensor_source source = {"w", 1, {20000}, x};
+  x[17000] = 65519.996F; /* the last number that rounds down to 65504 */
+  x[3] = -INFINITY;      /* is there too */
+  assert_ok(fc_safetensors_write_as(scratch_path("f16"), FC_DTYPE_F16, &source, 1, NULL));
+  x[17000] = -65520.0F;
+  assert_fails(fc_safetensors_write_as(scratch_path("f16"), FC_DTYPE_F16, &source, 1, NULL),
+               FC_ERR_DATA, "tensor w: element 17000 is -65520, which float16 cannot hold");
+  assert_ok(fc_safetensors_write_as(scratch_path("f16"), FC_DTYPE_BF16, &source, 1, NULL));
+  x[17000] = 3.4e38F; /* rounds to infinity in bfloat16 */
+  assert_fails(fc_safetensors_write_as(scratch_path("f16"), FC_DTYPE_BF16, &source, 1, NULL),
+               FC_ERR_DATA, "tensor w: element 17000 is 3.4e+38, which bfloat16 cannot hold");
+}
+
 static void other_types_are_refused(void **state) {
   (void)state;
   const char *header = "{\"x\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}";
@@ -173,6 +234,8 @@ int main(void) {
       cmocka_unit_test(data_is_aligned),
       cmocka_unit_test(every_half_is_exact),
       cmocka_unit_test(every_bfloat_is_exact),
+      cmocka_unit_test(writing_rounds_to_nearest_even),
+      cmocka_unit_test(what_f16_cannot_hold_is_refused),
       cmocka_unit_test(other_types_are_refused),
       cmocka_unit_test(shards_open_as_one),
       cmocka_unit_test(a_failed_write_changes_nothing),
