@@ -7,9 +7,14 @@ import argparse
 import pathlib
 import sys
 
+from .devices import figure_devices
+from .figures import figure_curves, figure_pareto, figure_target
 from .quantities import METRICS
+from .report import make_report
 from .run import ResultError, open_run
 from .runs import Runs, open_folder
+from .style import save
+from .summary import format_summary, summary_table
 
 BAD_INPUT = 2
 
@@ -30,8 +35,6 @@ def open_all(paths):
 
 
 def command_summary(arguments):
-    from .summary import format_summary, summary_table
-
     runs = open_all(arguments.paths)
     if arguments.csv:
         summary_table(runs).to_csv(sys.stdout, index=False)
@@ -40,10 +43,6 @@ def command_summary(arguments):
 
 
 def command_plot(arguments):
-    from .devices import figure_devices
-    from .figures import figure_curves, figure_pareto, figure_target
-    from .style import save
-
     figures = {
         "curves": figure_curves,
         "pareto": figure_pareto,
@@ -51,14 +50,14 @@ def command_plot(arguments):
         "devices": lambda runs: figure_devices(runs[0]),
     }
     runs = open_all(arguments.paths)
-    prefix = arguments.output or runs[0].path.with_suffix("")
+    first = pathlib.Path(arguments.paths[0])
+    beside = first / arguments.figure if first.is_dir() else first.with_suffix("")
+    prefix = arguments.output or beside
     for path in save(figures[arguments.figure](runs), prefix):
         print(path)
 
 
 def command_report(arguments):
-    from .report import make_report
-
     runs = open_all(arguments.paths)
     first = pathlib.Path(arguments.paths[0])
     folder = first if first.is_dir() else first.parent
@@ -83,10 +82,10 @@ def parse(argv):
 
     summary = command("summary", command_summary, "totals and final metrics, a column a run")
     summary.add_argument("--csv", action="store_true", help="comma-separated, a row a run")
-    plot = command("plot", command_plot, "a figure as PNG and PDF")
+    plot = command("plot", command_plot, "a figure as PREFIX.png and PREFIX.pdf")
     kinds = ["curves", "pareto", "target", "devices"]
     plot.add_argument("--figure", choices=kinds, default=kinds[0], help="default: %(default)s")
-    plot.add_argument("--output", "-o", metavar="PREFIX", help="writes PREFIX.png and PREFIX.pdf")
+    plot.add_argument("--output", "-o", metavar="PREFIX", help="default: beside the results")
     report = command("report", command_report, "one self-contained HTML page about all runs")
     report.add_argument("--output", "-o", metavar="FILE", help="default: report.html in the folder")
     report.add_argument("--title", help="default: the experiment's name")

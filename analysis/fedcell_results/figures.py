@@ -160,14 +160,10 @@ def draw_target(axes, runs, found, cost):
     looks = look_of(runs.groups)
     for place, label in enumerate(runs.groups):
         row, colour = found.loc[label], looks[label]["color"]
-        reached = row["reached"] == row["n"]
-        style = (
-            {"color": colour}
-            if reached
-            else {"facecolor": "none", "edgecolor": colour, "hatch": "////"}
-        )
-        axes.barh(place, length[label] / factor, height=0.6, **style)
-        if reached and row["n"] > 1:
+        bound = {"facecolor": "none", "edgecolor": colour, "hatch": "////"}
+        look = {"color": colour} if row["reached"] == row["n"] else bound
+        axes.barh(place, length[label] / factor, height=0.6, **look)
+        if pandas.notna(row["high"]):
             half = (row["high"] - row["low"]) / 2 / factor
             axes.errorbar(row["mean"] / factor, place, xerr=half, color="0.2", linewidth=0.8)
         beside = ("axes fraction", "data")

@@ -96,6 +96,11 @@ class FilesTest(FolderTest):
         self.assertEqual((self.folder / "a.png").read_bytes()[:4], b"\x89PNG")
         self.assertEqual((self.folder / "a.pdf").read_bytes()[:5], b"%PDF-")
 
+    def test_files_of_a_folder_go_into_it(self):
+        write_run(self.folder / "a.h5")
+        out = run_main("plot", self.folder, "--figure", "target")[1]
+        self.assertEqual(out.split(), [f"{self.folder}/target.png", f"{self.folder}/target.pdf"])
+
     def test_every_kind_of_figure_can_be_asked_for(self):
         write_run(self.folder / "a.h5")
         write_run(self.folder / "b.h5", method="local")
@@ -139,6 +144,12 @@ class OtherFiguresTest(FolderTest):
         self.assertEqual([bar.get_hatch() for bar in energy.patches], [None, "////"])
         self.assertEqual([text.get_text() for text in energy.texts], ["1.5 kJ", "not reached"])
         self.assertEqual(figure._suptitle.get_text(), "Until test accuracy ≥ 75 %")
+
+    def test_a_cost_that_one_run_does_not_tell_has_no_bar(self):
+        write_run(self.folder / "c.h5", seed=2, rounds=rounds_with(energy_j=None))
+        figure = figure_target(open_folder(self.folder), "test_accuracy", 0.75)
+        texts = [text.get_text() for text in figure.axes[2].texts]
+        self.assertEqual(texts, ["-", "not reached"])
 
     def test_a_pareto_front_joins_the_undominated(self):
         write_run(self.folder / "c.h5", rank=4, rounds=rounds_with(
