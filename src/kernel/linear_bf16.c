@@ -130,7 +130,7 @@ static void some_panels(const product *p, const fc_bf16 *A, int64_t blocks, int6
                      .ld_start = from_y ? p->ldy : 0,
                      .ldc = p->ldy,
                      .soon_lines = (int)((BF16_PANEL + row_tiles - 1) / row_tiles)};
-  t.soon = t.b + BF16_MOST_PANELS * t.b_next;
+  t.soon = t.b + (a.columns + BF16_PANEL - 1) / BF16_PANEL * t.b_next;
   for (int64_t m = 0; m < a.rows; m += ROWS) {
     area part = a;
     part.row += m;
@@ -146,11 +146,13 @@ static void some_panels(const product *p, const fc_bf16 *A, int64_t blocks, int6
   }
 }
 
+/* A product of few rows waits for memory, which gives two panels at a time faster than four. */
 static void strip_panels(const product *p, const fc_bf16 *A, int64_t blocks, int64_t i0, area a) {
-  for (int64_t o = 0; o < a.columns; o += BF16_COLUMNS) {
+  const int columns = a.rows > ROWS ? BF16_COLUMNS : BF16_COLUMNS / 2;
+  for (int64_t o = 0; o < a.columns; o += columns) {
     area some = a;
     some.column += o;
-    some.columns = fc_k_min(BF16_COLUMNS, a.columns - o);
+    some.columns = fc_k_min(columns, a.columns - o);
     some_panels(p, A, blocks, i0, some);
   }
 }
