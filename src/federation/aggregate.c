@@ -5,6 +5,7 @@
  */
 #include "federation.h"
 #include "fedcell/fc_mean.h"
+#include <assert.h>
 #include <math.h>
 
 static double weight_of(const fc_federation *fed, const fc_participant *p) {
@@ -25,22 +26,22 @@ static fc_err find_weights(const fc_federation *fed, const fc_round *round, doub
   return FC_ERR_OK;
 }
 
-/* change (count) <- the greatest |theta_k - theta| of what was delivered here; *largest of all. */
-static fc_err find_changes(const fc_federation *fed, const fc_round *round, double *change,
-                           double *largest) {
-  const fc_participant *own = &round->all[round->first];
-#pragma omp parallel for schedule(dynamic, 1)
-  for (uint32_t i = 0; i < round->count; i++)
-    if (own[i].cost.delivered)
-      change[i] = (double)fc_k_max_abs_difference(round->theta + (size_t)i * fed->P, fed->theta,
-                                                  (int64_t)fed->P);
+void fc_measure_change(const fc_federation *fed, fc_participant *p, const float *theta) {
+  p->change = (double)fc_k_max_abs_difference(theta, fed->theta, (int64_t)fed->P);
+}
+
+/* The greatest change of what was delivered here. */
+static fc_err largest_change(const fc_federation *fed, const fc_round *round, double *largest) {
   *largest = 0;
   for (uint32_t i = 0; i < round->count; i++) {
-    FC_CHECK(isfinite(change[i]), NUMERIC,
+    const fc_participant *p = &round->all[round->first + i];
+    if (!p->cost.delivered) continue;
+    FC_CHECK(isfinite(p->change), NUMERIC,
              "round %lld: the update of device %u is not finite (learning rate %g too high?)",
-             (long long)round->number, own[i].device,
-             (double)fed->set.local.optimizer.learning_rate);
-    *largest = fc_exact_larger(*largest, change[i]);
+             (long long)round->number, p->device, (double)fed->set.local.optimizer.learning_rate);
+    assert(p->change == (double)fc_k_max_abs_difference(round->theta + (size_t)i * fed->P,
+                                                        fed->theta, (int64_t)fed->P));
+    *largest = fc_exact_larger(*largest, p->change);
   }
   return FC_ERR_OK;
 }
@@ -53,14 +54,13 @@ static fc_err take_step(fc_federation *fed, fc_mean *mean, float *step) {
 }
 
 fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round) {
-  double *change = NULL, *weight = NULL, largest = 0;
+  double *weight = NULL, largest = 0;
   float *step = NULL;
   fc_mean *mean = NULL;
   bool any = false;
-  fc_err err = fc_alloc(round->count, sizeof *change, &change);
-  if (err == FC_ERR_OK) err = fc_alloc(round->count, sizeof *weight, &weight);
+  fc_err err = fc_alloc(round->count, sizeof *weight, &weight);
   if (err == FC_ERR_OK) err = fc_alloc(fed->P, sizeof *step, &step);
-  if (err == FC_ERR_OK) err = find_changes(fed, round, change, &largest);
+  if (err == FC_ERR_OK) err = largest_change(fed, round, &largest);
   FC_TRY_GOTO(err, fc_agree(fed->comm, err), done);
   FC_TRY_GOTO(err, find_weights(fed, round, weight, &any), done);
   if (!any) goto done; /* nothing arrived: the model stays */
@@ -69,7 +69,6 @@ fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round) {
   err = take_step(fed, mean, step);
 done:
   fc_mean_destroy(&mean);
-  fc_free(change);
   fc_free(weight);
   fc_free(step);
   return err;

@@ -136,6 +136,7 @@ typedef struct {
   double samples; /* |D_k|, the aggregation weight before normalising */
   double tokens;  /* trained */
   fc_loss_result loss;
+  double change; /* largest |theta_k - theta|: fc_measure_change */
   fc_work_load load;
   fc_cost cost;
 } fc_participant;
@@ -247,7 +248,12 @@ extern const fc_method fc_method_fedlora, fc_method_local, fc_method_centralised
 fc_err fc_plan_random(fc_federation *fed, fc_round *round);
 /* Collective. Latency, energy, delivery of own participants; the round's totals on all ranks. */
 fc_err fc_plan_deliver(fc_federation *fed, fc_round *round);
-/* Collective. theta += sum_k p_k (theta_k - theta) over the delivered ones [FedAvg]. */
+/* Local. p->change of what the participant trained, theta (P): the sum's common scale needs it
+ * before anything is added. Training calls it while theta is in the caches; whoever changes theta
+ * later calls it again. */
+void fc_measure_change(const fc_federation *fed, fc_participant *p, const float *theta);
+/* Collective. theta += sum_k p_k (theta_k - theta) over the delivered ones [FedAvg]. NUMERIC for a
+ * change that is not finite. */
 fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round);
 int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devices);
 

@@ -189,7 +189,9 @@ static fc_err train_cohort(const fc_federation *fed, fc_thread *t, fc_round *rou
     t->trainees[n] = bind(fed, t, n, p, round->theta + (size_t)i * fed->P);
     n++;
   }
-  return n > 0 ? train_trainees(fed, t, round, n) : FC_ERR_OK;
+  if (n > 0) FC_TRY(train_trainees(fed, t, round, n));
+  for (int j = 0; j < n; j++) fc_measure_change(fed, t->trainees[j].p, t->trainees[j].theta);
+  return FC_ERR_OK;
 }
 
 /* ---- all of this rank ------------------------------------------------------------------------ */

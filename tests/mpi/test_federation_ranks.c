@@ -144,6 +144,8 @@ static void a_bad_update_anywhere_is_told_everywhere(void **state) {
   assert_ok(fc_plan_random(f.fed, &round));
   for (uint32_t i = 0; i < round.n; i++) round.all[i].cost.delivered = true;
   if (comm->rank == comm->size - 1) round.theta[f.fed->P - 1] = INFINITY;
+  for (uint32_t i = 0; i < round.count; i++)
+    fc_measure_change(f.fed, &round.all[round.first + i], round.theta + (size_t)i * f.fed->P);
   int64_t before = 0, total = 0;
   assert_ok(fc_comm_prefix(comm, round.count, &before, &total));
   assert_ok(fc_comm_broadcast(comm, &before, sizeof before, comm->size - 1));

@@ -10,6 +10,7 @@ static fc_round make_round(const fc_federation *fed, uint32_t n) {
     round.all[i] = (fc_participant){.device = 10 + i, .samples = i + 1};
     round.all[i].cost.delivered = true;
     random_floats(100 + i, fed->P, round.theta + (size_t)i * fed->P);
+    fc_measure_change(fed, &round.all[i], round.theta + (size_t)i * fed->P);
   }
   return round;
 }
@@ -62,6 +63,7 @@ static void lost_updates_do_not_count(void **state) {
   fc_round round = make_round(f.fed, 6);
   round.all[0].cost.delivered = round.all[4].cost.delivered = false;
   round.theta[4 * f.fed->P + 3] = NAN; /* nobody has seen it */
+  fc_measure_change(f.fed, &round.all[4], round.theta + 4 * f.fed->P);
   expect_mean(f.fed, &round, true);
   drop_round(&round);
   fixture_drop(&f);
@@ -103,6 +105,7 @@ static void unchanged_models_change_nothing(void **state) {
   memcpy(before, f.fed->theta, f.fed->P * sizeof *before);
   for (uint32_t i = 0; i < 4; i++)
     memcpy(round.theta + i * f.fed->P, before, f.fed->P * sizeof *before);
+  for (uint32_t i = 0; i < 4; i++) fc_measure_change(f.fed, &round.all[i], before);
   OK(fc_aggregate_mean(f.fed, &round));
   assert_memory_equal(before, f.fed->theta, f.fed->P * sizeof *before);
   fc_free(before);
@@ -115,6 +118,7 @@ static void nan_names_the_device(void **state) {
   fixture f = fixture_make(comm, NULL);
   fc_round round = make_round(f.fed, 4);
   round.theta[2 * f.fed->P + 1] = NAN;
+  fc_measure_change(f.fed, &round.all[2], round.theta + 2 * f.fed->P);
   FAILS(fc_aggregate_mean(f.fed, &round), NUMERIC,
         "round 7: the update of device 12 is not finite (learning rate 0.01 too high?)");
   drop_round(&round);
