@@ -28,6 +28,19 @@ typedef struct fc_cell fc_cell;
  * message: a caller that gathers all rooms' faults goes on to fc_config_finish. DATA or IO tell
  * about the trace. cfg must outlive the cell. */
 fc_err fc_cell_create(fc_config *cfg, uint64_t seed, fc_cell **out);
+
+/* Profiles that the caller has read from the file of population.trace (this room reads CSV only).
+ */
+typedef struct {
+  const char *const *name; /* (columns), each one of fc_cell_profile_column */
+  size_t columns;
+  uint32_t rows;       /* devices */
+  const double *value; /* (columns, rows); copied */
+} fc_profile_table;
+const char *fc_cell_profile_column(size_t i); /* NULL past the end */
+/* As fc_cell_create; profiles NULL: population.trace is a CSV file, or there is none. */
+fc_err fc_cell_create_with(fc_config *cfg, uint64_t seed, const fc_profile_table *profiles,
+                           fc_cell **out);
 void fc_cell_destroy(fc_cell **cell);
 uint32_t fc_cell_devices(const fc_cell *cell);
 
@@ -38,7 +51,11 @@ typedef struct {
   double memory_bytes;
   double battery_j; /* infinity: mains */
   double distance_m;
-  double pathloss; /* linear gain <= 1, shadowing included, fading not */
+  double pathloss;    /* linear gain <= 1, shadowing included, fading not */
+  double pathloss_db; /* the same as a loss */
+  /* what energy_per_flop_j is made of: e + kappa speed^2 */
+  double energy_static_j, energy_kappa;
+  double speed_mps;
 } fc_profile;
 /* Distance and path loss are those of round 0. Device d is the same however many there are. */
 fc_profile fc_cell_profile(const fc_cell *cell, uint32_t device);

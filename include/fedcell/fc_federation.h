@@ -15,6 +15,7 @@
 #include "fedcell/fc_config.h"
 #include "fedcell/fc_err.h"
 #include "fedcell/fc_safetensors.h"
+#include "fedcell/fc_store.h"
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -92,6 +93,15 @@ fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *res
 /* Local. All that can be seen before any data are read: finishes the configuration, and looks at
  * what several options only show together. USAGE with all faults; DATA or IO about a trace. */
 fc_err fc_federation_check(fc_config *cfg);
+
+/* Local. What every result file holds: the i-th column of its tables, each a dataset group/name,
+ * and the i-th text and number among the attributes of /provenance; NULL past the end. */
+const fc_column *fc_result_column(size_t i, const char **group);
+const char *fc_result_text(size_t i);
+const char *fc_result_number(size_t i);
+/* Local. DATA with all that a result file, or checkpoint, violates of this; as fc_store_open where
+ * it is none at all. */
+fc_err fc_result_check(const char *path);
 
 /* What a run will need, told by `fedcell check` before anything runs. */
 typedef struct {

@@ -11,7 +11,7 @@
 #   --dry-run      only print what would be submitted
 #   -- OPTION...   for every sbatch: --partition=..., --account=..., --time=...
 #
-# Memory is asked for as `fedcell sweep --check` tells it, and a quarter more. Called again, it submits
+# Memory is asked for as `fedcell sweep --needs` tells it, and a quarter more. Called again, it submits
 # what is missing then: points that failed, were killed or never ran. Call it when no task of the
 # sweep is queued or running, from the folder in which the tasks shall run.
 set -euo pipefail
@@ -63,7 +63,7 @@ if [[ -z $points ]]; then
   exit 0
 fi
 needs() { # FIGURE: the largest of all points
-  "$FEDCELL" sweep "$sweep" --check --json --ranks "$ranks" --threads "${cores:-8}" |
+  "$FEDCELL" sweep "$sweep" --needs --json --ranks "$ranks" --threads "${cores:-8}" |
     sed -n "s/^ *\"$1\": \([0-9]*\).*/\1/p"
 }
 if [[ -z $cores ]]; then

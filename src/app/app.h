@@ -27,7 +27,8 @@ typedef struct {
   const char *model, *tokenizer, *prompt, *temperature, *top_p, *seed; /* generate */
   int steps;                                                           /* generate: 0: default */
   const char *bench_case;                                              /* bench */
-  bool list, count, missing, check, pretrain;                          /* sweep */
+  bool check;                                                          /* info */
+  bool list, count, missing, needs, pretrain;                          /* sweep */
   const char *target_loss, *target_accuracy;                           /* compare */
   const char *status, *folder;
   int index; /* 0: none */

@@ -117,6 +117,17 @@ static fc_err list_experiments(void) {
   return fc_fail(FC_ERR_IO, "no experiment files in %s or %s", folders[0], folders[1]);
 }
 
+/* What result files hold. */
+static void list_columns(void) {
+  const char *group = NULL;
+  const fc_column *c = NULL;
+  for (size_t i = 0; (c = fc_result_column(i, &group)); i++) {
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s", group, c->name);
+    fc_app_say("%-30s %-13s %s\n", path, c->unit, c->description);
+  }
+}
+
 typedef const char *(*text_of)(size_t i);
 static const struct {
   const char *what;
@@ -134,13 +145,19 @@ fc_err fc_command_list(const fc_comm *comm, const fc_arguments *a) {
   (void)comm;
   const char *what = a->operand;
   if (strcmp(what, "experiments") == 0) return list_experiments();
+  if (strcmp(what, "columns") == 0) {
+    list_columns();
+    return FC_ERR_OK;
+  }
   for (size_t l = 0; l < LISTS; l++) {
     if (strcmp(what, lists[l].what) != 0) continue;
     for (size_t i = 0; lists[l].name(i); i++)
       fc_app_say("%-22s %s\n", lists[l].name(i), lists[l].meaning(i));
     return FC_ERR_OK;
   }
-  return fc_fail(FC_ERR_USAGE,
-                 "list %s: allowed are methods, models, datasets, solvers, experiments, benchmarks",
-                 what);
+  return fc_fail(
+      FC_ERR_USAGE,
+      "list %s: allowed are methods, models, datasets, solvers, experiments, benchmarks, "
+      "columns",
+      what);
 }

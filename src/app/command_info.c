@@ -21,11 +21,6 @@ static void visit(void *arg, const char *path, const char *unit, const char *des
   if (json_array_append_new(v->datasets, one) != 0) v->failed = true;
 }
 
-static const char *const texts[] = {"experiment", "method",         "version",     "git_commit",
-                                    "compiler",   "compiler_flags", "libraries",   "cpu",
-                                    "mpi",        "written",        "command_line"};
-static const char *const numbers[] = {"seed", "ranks", "threads_per_rank", "peak_rank_bytes",
-                                      "peak_total_bytes"};
 static const char *const finals[] = {"round", "train_loss", "test_loss", "test_accuracy",
                                      "sim_time_s"};
 static const char *const totals[] = {"energy_j", "uplink_bits", "downlink_bits", "flop",
@@ -39,16 +34,17 @@ static json_t *number(double x) {
 
 static json_t *provenance(const fc_store_reader *r) {
   json_t *p = json_object();
-  for (size_t i = 0; i < COUNT_OF(texts); i++) {
+  const char *name = NULL;
+  for (size_t i = 0; (name = fc_result_text(i)); i++) {
     char *text = NULL;
-    if (fc_store_get_text(r, "/provenance", texts[i], &text) == FC_ERR_OK)
-      json_object_set_new(p, texts[i], json_string(text));
+    if (fc_store_get_text(r, "/provenance", name, &text) == FC_ERR_OK)
+      json_object_set_new(p, name, json_string(text));
     fc_free(text);
   }
-  for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+  for (size_t i = 0; (name = fc_result_number(i)); i++) {
     double x = 0;
-    if (fc_store_get_number(r, "/provenance", numbers[i], &x) == FC_ERR_OK)
-      json_object_set_new(p, numbers[i], number(x));
+    if (fc_store_get_number(r, "/provenance", name, &x) == FC_ERR_OK)
+      json_object_set_new(p, name, number(x));
   }
   return p;
 }
@@ -130,18 +126,16 @@ static fc_err collect(const char *path, json_t **info) {
 
 static fc_err show(const fc_arguments *a) {
   json_t *info = NULL;
+  if (a->check) {
+    FC_TRY(fc_result_check(a->operand));
+    fc_app_say("%s holds what a result file of format 1 must\n", a->operand);
+    return FC_ERR_OK;
+  }
   FC_TRY(collect(a->operand, &info));
-  char *text = a->json ? json_dumps(info, JSON_INDENT(2)) : NULL;
-  fc_err err = FC_ERR_OK;
-  if (!a->json)
-    show_text(info);
-  else if (text)
-    fc_app_say("%s\n", text);
-  else
-    err = fc_fail(FC_ERR_NOMEM, "info: out of memory");
-  free(text); /* jansson's own allocation */
+  if (a->json) return fc_app_say_json(info);
+  show_text(info);
   json_decref(info);
-  return err;
+  return FC_ERR_OK;
 }
 
 fc_err fc_command_info(const fc_comm *comm, const fc_arguments *a) {

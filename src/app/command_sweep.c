@@ -232,11 +232,11 @@ static fc_err pretrain(const fc_comm *comm, const fc_points *p) {
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static fc_err check_arguments(const fc_arguments *a) {
-  int given = a->list + a->count + (a->index > 0) + (a->status != NULL) + a->check + a->pretrain;
+  int given = a->list + a->count + (a->index > 0) + (a->status != NULL) + a->needs + a->pretrain;
   FC_CHECK(given <= 1, USAGE,
-           "sweep: only one of --list, --count, --index, --status, --check, --pretrain");
+           "sweep: only one of --list, --count, --index, --status, --needs, --pretrain");
   FC_CHECK(given == 1 || getenv("SLURM_ARRAY_TASK_ID"), USAGE,
-           "sweep: needs one of --list, --count, --index N, --status DIR, --check, --pretrain");
+           "sweep: needs one of --list, --count, --index N, --status DIR, --needs, --pretrain");
   FC_CHECK(a->status || !a->missing, USAGE, "sweep: --missing needs --status DIR");
   return FC_ERR_OK;
 }
@@ -244,7 +244,7 @@ static fc_err check_arguments(const fc_arguments *a) {
 static fc_err on_rank_0(const fc_comm *comm, const fc_arguments *a, const fc_points *p) {
   if (a->list) return list(a, p);
   if (a->count) return count(a, p);
-  return a->check ? check(comm, a, p) : fc_points_status(a, p);
+  return a->needs ? check(comm, a, p) : fc_points_status(a, p);
 }
 
 fc_err fc_command_sweep(const fc_comm *comm, const fc_arguments *a) {
@@ -254,7 +254,7 @@ fc_err fc_command_sweep(const fc_comm *comm, const fc_arguments *a) {
   if (err == FC_ERR_OK) {
     if (a->pretrain)
       err = pretrain(comm, &p);
-    else if (a->list || a->count || a->check || a->status)
+    else if (a->list || a->count || a->needs || a->status)
       err = fc_agree(comm, comm->rank == 0 ? on_rank_0(comm, a, &p) : FC_ERR_OK);
     else
       err = run_index(comm, a, &p);

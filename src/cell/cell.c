@@ -173,7 +173,8 @@ static range option_range(const char *name) {
   return (range){1.0, 0.0};
 }
 
-static fc_err read_population(const fc_config *cfg, fc_cell *cell) {
+static fc_err read_population(const fc_config *cfg, const fc_profile_table *profiles,
+                              fc_cell *cell) {
   range limits[FIELD_COUNT];
   for (int i = 0; i < FIELD_COUNT; i++) {
     cell->trace.column_of[i] = -1;
@@ -183,10 +184,11 @@ static fc_err read_population(const fc_config *cfg, fc_cell *cell) {
   }
   cell->devices = (uint32_t)fc_config_int(cfg, "population.devices");
   const char *path = fc_config_string(cfg, "population.trace");
+  if (profiles) return trace_copy(path, profiles, limits, &cell->trace);
   return *path ? trace_read(path, limits, &cell->trace) : FC_ERR_OK;
 }
 
-static fc_err read_cell(fc_config *cfg, fc_cell *cell) {
+static fc_err read_cell(fc_config *cfg, const fc_profile_table *profiles, fc_cell *cell) {
   read_radio(cfg, cell);
   read_propagation(cfg, cell);
   check c = {cfg, 0};
@@ -194,18 +196,23 @@ static fc_err read_cell(fc_config *cfg, fc_cell *cell) {
   check_heights(&c, cell);
   check_interferers(&c, cell);
   if (c.faults > 0) return FC_ERR_USAGE;
-  FC_TRY(read_population(cfg, cell));
+  FC_TRY(read_population(cfg, profiles, cell));
   check_walk(&c, cell);
   check_trace(&c, cell);
   return c.faults > 0 ? FC_ERR_USAGE : FC_ERR_OK;
 }
 
 fc_err fc_cell_create(fc_config *cfg, uint64_t seed, fc_cell **out) {
+  return fc_cell_create_with(cfg, seed, NULL, out);
+}
+
+fc_err fc_cell_create_with(fc_config *cfg, uint64_t seed, const fc_profile_table *profiles,
+                           fc_cell **out) {
   *out = NULL;
   fc_cell *cell;
   FC_TRY(fc_alloc(1, sizeof *cell, &cell));
   cell->seed = seed;
-  fc_err err = read_cell(cfg, cell);
+  fc_err err = read_cell(cfg, profiles, cell);
   if (err != FC_ERR_OK) {
     fc_cell_destroy(&cell);
     return err;

@@ -30,7 +30,8 @@ enum { FIELD_STRIDE = 16 }; /* PROFILE streams a round may use */
 extern const char *const field_names[FIELD_COUNT];
 extern const char *const field_options[FIELD_COUNT]; /* NULL: the field has no option */
 
-/* ---- trace.c: profiles read from a CSV file, one row a device ---------------------------------
+/* ---- trace.c: profiles from a CSV file or a table, one row a device
+ * ---------------------------------
  */
 typedef struct {
   double *value;              /* (rows, columns) */
@@ -43,6 +44,9 @@ typedef struct {
 } range;
 /* DATA "FILE:LINE: ..." for anything malformed, IO if it cannot be read. *out empty on failure. */
 fc_err trace_read(const char *path, const range limits[FIELD_COUNT], trace *out);
+/* The same from a table; path for messages. */
+fc_err trace_copy(const char *path, const fc_profile_table *table, const range limits[FIELD_COUNT],
+                  trace *out);
 void trace_free(trace *t);
 
 /* ---- pathloss.c ------------------------------------------------------------------------------ */
@@ -129,8 +133,8 @@ struct fc_cell {
 
 /* profile.c: one field of a device; `round` matters for what cell.mobility = redraw draws anew. */
 double field_draw(const fc_cell *cell, field_id field, uint64_t round, uint32_t device);
-/* profile.c: path loss and shadowing as a linear gain in (0, 1]. */
-double large_scale_gain(const fc_cell *cell, uint64_t round, uint32_t device,
-                        const fc_position *at);
+/* profile.c: path loss and shadowing, at least 0 dB. */
+double large_scale_loss_db(const fc_cell *cell, uint64_t round, uint32_t device,
+                           const fc_position *at);
 
 #endif

@@ -112,9 +112,10 @@ static const fc_option population_options[] = {
     {"population.speed_mps", FC_OPT_DIST, "m/s", "1.4", 0.0, 1000.0, NULL,
      "Speed at which a device moves, for cell.mobility waypoint."},
     {"population.trace", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
-     "CSV file with one row a device. Its header names columns: compute_flops, tx_power_w, "
-     "energy_per_flop_j, energy_kappa, memory_bytes, battery_j, speed_mps, pathloss_db (the whole "
-     "loss), distance_m; what it does not name is drawn. Empty: none."},
+     "File with one row a device: CSV, whose header names columns, or HDF5 (name ending in .h5): a "
+     "result file, or one of the same form, whose /profile holds columns. Columns: compute_flops, "
+     "tx_power_w, energy_per_flop_j, energy_kappa, memory_bytes, battery_j, speed_mps, pathloss_db "
+     "(the whole loss), distance_m; what it does not name is drawn. Empty: none."},
 };
 const fc_option_table fc_population_options = {"population: the devices", population_options,
                                                sizeof population_options /

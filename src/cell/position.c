@@ -59,8 +59,9 @@ fc_position fc_cell_position(const fc_cell *cell, uint64_t round, uint32_t devic
   default:
     p = start_point(cell, 0, device);
   }
-  /* a leg may pass the base more closely than devices ever stand */
-  return (fc_position){p.x, p.y, fmax(hypot(p.x, p.y), cell->min_distance_m)};
+  /* a leg may pass the base more closely than devices ever stand; rounding may pass the edge */
+  double distance_m = fmin(fmax(hypot(p.x, p.y), cell->min_distance_m), cell->radius_m);
+  return (fc_position){p.x, p.y, distance_m};
 }
 
 /* The two values of one grid point of one device's surroundings. */

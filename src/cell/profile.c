@@ -26,11 +26,11 @@ double field_draw(const fc_cell *cell, field_id field, uint64_t round, uint32_t 
   return fc_dist_draw(&cell->fields[field], &rng);
 }
 
-double large_scale_gain(const fc_cell *cell, uint64_t round, uint32_t device,
-                        const fc_position *at) {
+double large_scale_loss_db(const fc_cell *cell, uint64_t round, uint32_t device,
+                           const fc_position *at) {
   double fixed_db = field_draw(cell, FIELD_pathloss_db, round, device);
   /* a loss that a trace gives is the whole loss, as it was measured */
-  if (cell->trace.column_of[FIELD_pathloss_db] >= 0) return pow(10.0, -fixed_db / 10.0);
+  if (cell->trace.column_of[FIELD_pathloss_db] >= 0) return fixed_db;
   surroundings here = surroundings_at(cell, device, at->x_m, at->y_m);
   /* the sight value, made uniform, against the probability of a line of sight */
   double uniform = 0.5 * erfc(here.sight * M_SQRT1_2);
@@ -39,7 +39,17 @@ double large_scale_gain(const fc_cell *cell, uint64_t round, uint32_t device,
       (los ? cell->pathloss->los : cell->pathloss->nlos)(&cell->geometry, at->distance_m, fixed_db);
   double sigma_db = cell->shadowing_db < 0 ? link.sigma_db : cell->shadowing_db;
   /* a channel does not amplify, however lucky the shadowing */
-  return fmin(1.0, pow(10.0, -(link.loss_db + sigma_db * here.shadowing) / 10.0));
+  return fmax(0.0, link.loss_db + sigma_db * here.shadowing);
+}
+
+static double linear_gain(double loss_db) {
+  return pow(10.0, -loss_db / 10.0);
+}
+
+/* Of a trace to the last digit, which the way over the place would round. */
+static double distance_of(const fc_cell *cell, uint32_t device, const fc_position *at) {
+  double given = field_draw(cell, FIELD_distance_m, 0, device);
+  return isnan(given) ? at->distance_m : given;
 }
 
 fc_profile fc_cell_profile(const fc_cell *cell, uint32_t device) {
@@ -48,15 +58,17 @@ fc_profile fc_cell_profile(const fc_cell *cell, uint32_t device) {
   fc_profile p = {
       .compute_flops = field_draw(cell, FIELD_compute_flops, 0, device),
       .tx_power_w = field_draw(cell, FIELD_tx_power_w, 0, device),
-      .energy_per_flop_j = field_draw(cell, FIELD_energy_per_flop_j, 0, device),
+      .energy_static_j = field_draw(cell, FIELD_energy_per_flop_j, 0, device),
+      .energy_kappa = field_draw(cell, FIELD_energy_kappa, 0, device),
       .memory_bytes = field_draw(cell, FIELD_memory_bytes, 0, device),
       .battery_j = field_draw(cell, FIELD_battery_j, 0, device),
-      .distance_m = at.distance_m,
-      .pathloss = large_scale_gain(cell, 0, device, &at),
+      .speed_mps = field_draw(cell, FIELD_speed_mps, 0, device),
+      .distance_m = distance_of(cell, device, &at),
+      .pathloss_db = large_scale_loss_db(cell, 0, device, &at),
   };
+  p.pathloss = linear_gain(p.pathloss_db);
   /* the dynamic part of CMOS power: kappa f^2 a FLOP at speed f, as [TELLM (7)] a cycle */
-  p.energy_per_flop_j +=
-      field_draw(cell, FIELD_energy_kappa, 0, device) * p.compute_flops * p.compute_flops;
+  p.energy_per_flop_j = p.energy_static_j + p.energy_kappa * p.compute_flops * p.compute_flops;
   if (p.battery_j <= 0) p.battery_j = INFINITY;
   return p;
 }
@@ -66,7 +78,7 @@ fc_channel fc_cell_channel(const fc_cell *cell, const fc_profile *p, uint64_t ro
   double gain = p->pathloss;
   if (cell->mobility != MOBILITY_STATIC) {
     fc_position at = fc_cell_position(cell, round, device);
-    gain = large_scale_gain(cell, round, device, &at);
+    gain = linear_gain(large_scale_loss_db(cell, round, device, &at));
   }
   fc_channel h = {.interference_up_w = interference_power_w(cell, round, device)};
   double up = fading_power(cell, round, device, LINK_UP);

@@ -1,4 +1,5 @@
-/* trace.c - device profiles from a CSV file: a header that names columns, then a row a device.
+/* trace.c - device profiles from a table, or a CSV file: a header that names columns, then a row a
+ * device.
  *
  *   compute_flops, tx_power_w
  *   1.2e12, 0.2
@@ -7,6 +8,7 @@
  * accepted. Every fault names file and line. */
 #include "cell.h"
 #include "fedcell/fc_mem.h"
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -26,7 +28,7 @@ typedef struct {
   trace *t;
 } reader;
 
-static const char *field_name(size_t i) {
+const char *fc_cell_profile_column(size_t i) {
   return i < FIELD_COUNT ? field_names[i] : NULL;
 }
 
@@ -70,7 +72,7 @@ static fc_err read_column_name(reader *r, const char *name) {
   field_id field = 0;
   while (field < FIELD_COUNT && strcmp(field_names[field], name) != 0) field++;
   if (field == FIELD_COUNT) {
-    const char *near = fc_nearest_name(name, field_name);
+    const char *near = fc_nearest_name(name, fc_cell_profile_column);
     return fc_fail(FC_ERR_DATA, "%s:%zu: no such column: \"%.60s\"%s%s%s", r->path, r->line_number,
                    name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
   }
@@ -89,6 +91,10 @@ static fc_err read_header(reader *r) {
   return FC_ERR_OK;
 }
 
+static bool is_within(const range *limit, double x) {
+  return limit->min > limit->max ? isfinite(x) : x >= limit->min && x <= limit->max;
+}
+
 static fc_err read_number(reader *r, field_id field, const char *text, double *out) {
   char *end;
   *out = strtod(text, &end);
@@ -97,9 +103,8 @@ static fc_err read_number(reader *r, field_id field, const char *text, double *o
   FC_CHECK(plain && isfinite(*out), DATA, "%s:%zu: %s = \"%.60s\": a finite number is expected",
            r->path, r->line_number, field_names[field], text);
   const range *limit = &r->limits[field];
-  FC_CHECK(limit->min > limit->max || (*out >= limit->min && *out <= limit->max), DATA,
-           "%s:%zu: %s = %.10g: must be %.10g to %.10g", r->path, r->line_number,
-           field_names[field], *out, limit->min, limit->max);
+  FC_CHECK(is_within(limit, *out), DATA, "%s:%zu: %s = %.10g: must be %.10g to %.10g", r->path,
+           r->line_number, field_names[field], *out, limit->min, limit->max);
   return FC_ERR_OK;
 }
 
@@ -142,6 +147,34 @@ fc_err trace_read(const char *path, const range limits[FIELD_COUNT], trace *out)
   fc_err err = read_all(&r);
   free(r.line);
   fclose(r.file);
+  if (err != FC_ERR_OK) trace_free(out);
+  return err;
+}
+
+/* out <- row-major, as a file is read. */
+static fc_err copy_column(const char *path, const fc_profile_table *table, size_t column,
+                          const range limits[FIELD_COUNT], trace *out) {
+  field_id field = 0;
+  while (field < FIELD_COUNT && strcmp(field_names[field], table->name[column]) != 0) field++;
+  assert(field < FIELD_COUNT);
+  out->column_of[field] = (int)column;
+  for (uint32_t row = 0; row < table->rows; row++) {
+    double x = table->value[column * table->rows + row];
+    FC_CHECK(is_within(&limits[field], x), DATA,
+             "%s: %s of device %u = %.10g: must be %.10g to %.10g", path, field_names[field], row,
+             x, limits[field].min, limits[field].max);
+    out->value[(size_t)row * table->columns + column] = x;
+  }
+  return FC_ERR_OK;
+}
+
+fc_err trace_copy(const char *path, const fc_profile_table *table, const range limits[FIELD_COUNT],
+                  trace *out) {
+  *out = (trace){.rows = table->rows, .columns = table->columns};
+  for (int i = 0; i < FIELD_COUNT; i++) out->column_of[i] = -1;
+  fc_err err = fc_alloc((size_t)table->rows * table->columns, sizeof *out->value, &out->value);
+  for (size_t c = 0; c < table->columns && err == FC_ERR_OK; c++)
+    err = copy_column(path, table, c, limits, out);
   if (err != FC_ERR_OK) trace_free(out);
   return err;
 }

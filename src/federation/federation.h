@@ -43,6 +43,9 @@ fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
  * cell is made on the way, as it has faults of its own to find; the caller destroys it. */
 fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell);
 
+/* Local. fc_cell_create, with population.trace also from HDF5 (profiles.c). */
+fc_err fc_profiles_cell(fc_config *cfg, fc_cell **cell);
+
 extern const fc_option_table fc_run_options, fc_model_options, fc_adapter_options,
     fc_federation_options, fc_stop_options, fc_pretrain_options;
 

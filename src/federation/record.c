@@ -48,12 +48,34 @@ static const fc_column profile_columns[] = {
     {"samples", "", "training samples", FC_COLUMN_I64},
     {"compute_flops", "FLOP/s", "compute speed", FC_COLUMN_F64},
     {"tx_power_w", "W", "transmit power", FC_COLUMN_F64},
+    {"energy_per_flop_j", "J/FLOP", "energy of computing that does not depend on speed",
+     FC_COLUMN_F64},
+    {"energy_kappa", "J s^2/FLOP^3", "energy of computing that grows with speed^2", FC_COLUMN_F64},
     {"memory_bytes", "B", "memory", FC_COLUMN_F64},
+    {"battery_j", "J", "energy store; 0: mains", FC_COLUMN_F64},
+    {"speed_mps", "m/s", "speed at which it moves, where devices do", FC_COLUMN_F64},
     {"distance_m", "m", "distance to the base station", FC_COLUMN_F64},
     {"pathloss_db", "dB", "path loss at the start, shadowing included", FC_COLUMN_F64},
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+const fc_column *fc_result_column(size_t i, const char **group) {
+  static const struct {
+    const char *group;
+    const fc_column *columns;
+    size_t n;
+  } tables[] = {
+      {"/rounds", round_columns, COUNT_OF(round_columns)},
+      {"/participation", participation_columns, COUNT_OF(participation_columns)},
+      {"/profile", profile_columns, COUNT_OF(profile_columns)},
+  };
+  for (size_t t = 0; t < COUNT_OF(tables); i -= tables[t++].n) {
+    *group = tables[t].group;
+    if (i < tables[t].n) return &tables[t].columns[i];
+  }
+  return NULL;
+}
 
 fc_err fc_record_create(fc_federation *fed) {
   FC_TRY(fc_table_create(round_columns, COUNT_OF(round_columns), &fed->rounds));
@@ -132,8 +154,10 @@ static fc_err profile_rows(fc_federation *fed, fc_table *t) {
     fc_profile p = fc_cell_profile(fed->cell, (uint32_t)d);
     size_t samples = 0;
     fc_split_device(fed->task.split, (uint32_t)d, &samples);
-    const double row[] = {(double)d,      (double)samples, p.compute_flops,          p.tx_power_w,
-                          p.memory_bytes, p.distance_m,    -10.0 * log10(p.pathloss)};
+    const double row[] = {
+        (double)d,         (double)samples, p.compute_flops, p.tx_power_w,
+        p.energy_static_j, p.energy_kappa,  p.memory_bytes,  isinf(p.battery_j) ? 0.0 : p.battery_j,
+        p.speed_mps,       p.distance_m,    p.pathloss_db};
     _Static_assert(COUNT_OF(row) == COUNT_OF(profile_columns), "one value a column");
     FC_TRY(fc_table_append(t, d, row));
   }

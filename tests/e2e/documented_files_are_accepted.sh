@@ -12,7 +12,7 @@ for file in "$example" "$TEST_TMP/options.yaml" jobs/experiments/quickstart.yaml
   grep -q '^# memory: ' "$TEST_TMP/out" || fail "$file: nothing is told of its memory"
 done
 for sweep in jobs/sweeps/*.yaml; do
-  "$FEDCELL" sweep "$sweep" --check >"$TEST_TMP/out" 2>&1 || fail "$sweep: $(cat "$TEST_TMP/out")"
+  "$FEDCELL" sweep "$sweep" --needs >"$TEST_TMP/out" 2>&1 || fail "$sweep: $(cat "$TEST_TMP/out")"
 done
 [[ $("$FEDCELL" sweep jobs/sweeps/quickstart-methods.yaml --count) == 24 ]] || fail "not 24 points"
 awk '/^## Many runs/ { on = 1 } on && /```yaml/ { inside = 1; next } inside && /```/ { exit } inside' \

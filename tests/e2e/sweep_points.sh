@@ -21,8 +21,8 @@ sweep_of --list >"$TEST_TMP/said"
 grep -q '^ *1  method=fedlora-scratch=-seed=3-[0-9a-f]*$' "$TEST_TMP/said" || fail "$(cat "$TEST_TMP/said")"
 [[ $(awk '{ print $2 }' "$TEST_TMP/said" | sort -u | wc -l) == 8 ]] || fail "names that are not different"
 [[ $(sweep_of --status "$results" --missing) == 1-8 ]] || fail "not everything is missing at first"
-sweep_of --check --json >"$TEST_TMP/said"
-grep -q '"node_bytes": [1-9]' "$TEST_TMP/said" || fail "--check: $(cat "$TEST_TMP/said")"
+sweep_of --needs --json >"$TEST_TMP/said"
+grep -q '"node_bytes": [1-9]' "$TEST_TMP/said" || fail "--needs: $(cat "$TEST_TMP/said")"
 
 # a point is the run that its settings describe; again: nothing to do
 point() { SLURM_ARRAY_TASK_ID=$1 fedcell_on 2 sweep "$sweep" --folder "$results" --quiet; }

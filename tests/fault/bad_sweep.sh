@@ -10,7 +10,7 @@ grid:
   federation.method: [fedlora, fedlore]
   federation.participants: [5, 13]
 YAML
-for call in --list --count "--index 1" "--status $TEST_TMP/r" --check --pretrain; do
+for call in --list --count "--index 1" "--status $TEST_TMP/r" --needs --pretrain; do
   # shellcheck disable=SC2086 # words on purpose
   expect_failure 2 "bad.yaml:2: federation.round: no such option; did you mean federation.rounds?" \
     fedcell_on 2 sweep "$sweep" $call
