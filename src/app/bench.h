@@ -73,14 +73,17 @@ fc_err fc_bench_peak(fc_bench *b, fc_bench_limit limit, fc_bench_work *out);
 /* ---- models (bench_models.c) -------------------------------------------------------------------
  */
 
-/* The i-th model's name, NULL past the end. */
+/* The i-th shape's name, NULL past the end. */
 const char *fc_bench_model_name(size_t i);
+fc_model_shape fc_bench_model_shape(size_t i);
 typedef struct {
   fc_model *model;
-  float *weights;  /* random */
+  float *weights;
   fc_bf16 *panels; /* NULL: f32 */
 } fc_bench_model;
-fc_err fc_bench_model_create(size_t i, bool bf16, fc_bench_model *out);
+/* Weights from a folder, random ones where it is NULL. On failure *out is empty. */
+fc_err fc_bench_model_create(fc_model_shape shape, const char *folder, bool bf16,
+                             fc_bench_model *out);
 void fc_bench_model_destroy(fc_bench_model *m);
 
 /* ---- rows (bench_report.c) --------------------------------------------------------------------
@@ -91,6 +94,8 @@ void fc_bench_row(fc_bench *b, const char *format, ...) __attribute__((format(pr
 void fc_bench_figure(fc_bench *b, const char *name, const char *unit, fc_interval value);
 /* A figure without an interval. */
 void fc_bench_number(fc_bench *b, const char *name, const char *unit, double value);
+/* What is no number, in place of a figure. */
+void fc_bench_text(fc_bench *b, const char *name, const char *text);
 
 /* ---- for command_bench.c -----------------------------------------------------------------------
  */

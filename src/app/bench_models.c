@@ -1,6 +1,7 @@
-/* bench_models.c - the models that benchmarks run on, with random weights. */
+/* bench_models.c - the models that benchmarks run on. */
 #include "bench.h"
 #include "fedcell/fc_mem.h"
+#include "fedcell/fc_weights.h"
 
 static const struct {
   const char *name, *family;
@@ -17,8 +18,8 @@ const char *fc_bench_model_name(size_t i) {
   return i < MODELS ? models[i].name : NULL;
 }
 
-static fc_err create(fc_bench_model *m, size_t i, bool bf16) {
-  fc_model_shape shape = {.arch = fc_arch_find(models[i].family),
+fc_model_shape fc_bench_model_shape(size_t i) {
+  return (fc_model_shape){.arch = fc_arch_find(models[i].family),
                           .layers = models[i].layers,
                           .width = models[i].width,
                           .heads = models[i].heads,
@@ -26,10 +27,16 @@ static fc_err create(fc_bench_model *m, size_t i, bool bf16) {
                           .ffn = models[i].ffn,
                           .vocab = models[i].vocab,
                           .positions = models[i].positions};
+}
+
+static fc_err create(fc_bench_model *m, fc_model_shape shape, const char *folder, bool bf16) {
   FC_TRY(fc_model_shape_check(&shape));
   FC_TRY(fc_model_create(&shape, &m->model));
   FC_TRY(fc_alloc(fc_model_weight_count(m->model), sizeof *m->weights, &m->weights));
-  fc_model_init_weights(m->model, 1, false, m->weights);
+  if (folder)
+    FC_TRY(fc_weights_read(m->model, folder, 1, m->weights));
+  else
+    fc_model_init_weights(m->model, 1, false, m->weights);
   fc_model_set_weights(m->model, m->weights);
   if (!bf16) return FC_ERR_OK;
   FC_TRY(fc_alloc(fc_model_panel_count(m->model), sizeof *m->panels, &m->panels));
@@ -38,9 +45,10 @@ static fc_err create(fc_bench_model *m, size_t i, bool bf16) {
   return FC_ERR_OK;
 }
 
-fc_err fc_bench_model_create(size_t i, bool bf16, fc_bench_model *out) {
+fc_err fc_bench_model_create(fc_model_shape shape, const char *folder, bool bf16,
+                             fc_bench_model *out) {
   *out = (fc_bench_model){0};
-  fc_err err = create(out, i, bf16);
+  fc_err err = create(out, shape, folder, bf16);
   if (err != FC_ERR_OK) fc_bench_model_destroy(out);
   return err;
 }

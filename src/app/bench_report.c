@@ -41,6 +41,10 @@ void fc_bench_number(fc_bench *b, const char *name, const char *unit, double val
   keep(b, b->row, name, json_pack("{s:o, s:s}", "value", number(value), "unit", unit));
 }
 
+void fc_bench_text(fc_bench *b, const char *name, const char *text) {
+  keep(b, b->row, name, json_string(text));
+}
+
 static json_t *provenance(fc_bench *b, const fc_fact *facts, size_t n) {
   char cpu[256];
   fc_machine_cpu(cpu, sizeof cpu);

@@ -1,11 +1,12 @@
 /* bench_trainer.c - see bench_trainer.h. */
 #include "bench_trainer.h"
+#include "bench.h"
+#include "bench_case.h"
 #include "fedcell/fc_comm.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_optimizer.h"
 #include "fedcell/fc_peft.h"
 #include "fedcell/fc_weights.h"
-#include <jansson.h>
 #include <omp.h>
 #include <string.h>
 
@@ -20,12 +21,11 @@ typedef struct {
 
 struct fc_trainer {
   fc_trainer_case c;
-  fc_model *model;
+  fc_bench_model m;
   fc_trainable *trainable;
   fc_optimizer_settings optimizer;
-  float *weights, *initial; /* (weights), (P) */
-  fc_bf16 *panels;
   size_t P;
+  float *initial;            /* (P) */
   float *theta;              /* (devices, P) */
   int32_t *tokens, *targets; /* (devices, batch, length) */
   int64_t *start;            /* (cohort x batch + 1): all sequences are of one length */
@@ -36,28 +36,14 @@ struct fc_trainer {
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
 
-static fc_err create_weights(fc_trainer *t) {
-  FC_TRY(fc_alloc(fc_model_weight_count(t->model), sizeof(float), &t->weights));
-  if (t->c.weights)
-    FC_TRY(fc_weights_read(t->model, t->c.weights, 1, t->weights));
-  else
-    fc_model_init_weights(t->model, 1, false, t->weights);
-  fc_model_set_weights(t->model, t->weights);
-  if (!t->c.bf16) return FC_ERR_OK;
-  FC_TRY(fc_alloc(fc_model_panel_count(t->model), sizeof *t->panels, &t->panels));
-  fc_model_pack(t->model, t->panels);
-  fc_model_set_panels(t->model, t->panels);
-  return FC_ERR_OK;
-}
-
 static fc_err create_adapter(fc_trainer *t) {
   static const char *const targets[] = {"c_attn"};
   const fc_trainable_spec spec = {.targets = targets, .n_targets = 1, .lora_rank = 8, .alpha = 16};
-  FC_TRY(fc_trainable_create(t->model, &spec, &t->trainable));
+  FC_TRY(fc_trainable_create(t->m.model, &spec, &t->trainable));
   t->P = fc_trainable_count(t->trainable);
   FC_TRY(fc_alloc(t->P, sizeof(float), &t->initial));
   fc_trainable_init(t->trainable, 2, t->initial);
-  if (t->c.adapter) FC_TRY(fc_peft_read(t->model, t->trainable, t->c.adapter, t->initial));
+  if (t->c.adapter) FC_TRY(fc_peft_read(t->m.model, t->trainable, t->c.adapter, t->initial));
   return fc_alloc((size_t)t->c.devices * t->P, sizeof(float), &t->theta);
 }
 
@@ -82,7 +68,7 @@ static fc_err create_room(const fc_trainer *t, thread_room *r) {
   const fc_trainer_case *c = &t->c;
   size_t cohort = (size_t)c->cohort;
   int sequences = c->cohort * c->batch;
-  FC_TRY(fc_work_create(t->model, t->trainable, (int64_t)sequences * c->length, sequences,
+  FC_TRY(fc_work_create(t->m.model, t->trainable, (int64_t)sequences * c->length, sequences,
                         c->length, FC_WORK_TRAIN, &r->work));
   FC_TRY(fc_alloc(cohort, sizeof *r->members, &r->members));
   FC_TRY(fc_alloc(cohort, sizeof *r->optimizers, &r->optimizers));
@@ -92,8 +78,7 @@ static fc_err create_room(const fc_trainer *t, thread_room *r) {
 }
 
 static fc_err create(fc_trainer *t) {
-  FC_TRY(fc_model_create(&t->c.shape, &t->model));
-  FC_TRY(create_weights(t));
+  FC_TRY(fc_bench_model_create(t->c.shape, t->c.weights, t->c.bf16, &t->m));
   FC_TRY(create_adapter(t));
   FC_TRY(create_tokens(t));
   t->threads = omp_get_max_threads();
@@ -133,10 +118,8 @@ void fc_trainer_destroy(fc_trainer **trainer) {
   fc_free(t->tokens);
   fc_free(t->theta);
   fc_free(t->initial);
-  fc_free(t->panels);
-  fc_free(t->weights);
   fc_trainable_destroy(&t->trainable);
-  fc_model_destroy(&t->model);
+  fc_bench_model_destroy(&t->m);
   fc_free(t);
   *trainer = NULL;
 }
@@ -214,19 +197,11 @@ double fc_trainer_loss(const fc_trainer *t, int number) {
 /* Sequences of equal length, one for each batch of each device. */
 static fc_err read_tokens(const char *path, const json_t *sequences, fc_trainer_case *c,
                           int32_t **out) {
-  int64_t n = (int64_t)c->devices * c->batch;
-  FC_CHECK(json_is_array(sequences) && (int64_t)json_array_size(sequences) == n, DATA,
-           "%s: tokens must be %lld sequences (devices x batch)", path, (long long)n);
-  c->length = (int)json_array_size(json_array_get(sequences, 0));
+  int n = 0;
+  FC_TRY(fc_bench_case_tokens(path, sequences, &n, &c->length, out));
+  FC_CHECK(n == (int64_t)c->devices * c->batch, DATA,
+           "%s: %d sequences of tokens for %d devices x %d a batch", path, n, c->devices, c->batch);
   FC_CHECK(c->length >= 2, DATA, "%s: sequences must have at least 2 tokens", path);
-  FC_TRY(fc_alloc((size_t)n * (size_t)c->length, sizeof **out, out));
-  for (int64_t i = 0; i < n * c->length; i++) {
-    const json_t *sequence = json_array_get(sequences, (size_t)(i / c->length));
-    FC_CHECK((int)json_array_size(sequence) == c->length, DATA,
-             "%s: sequence %lld has %zu tokens, the first one %d", path, (long long)(i / c->length),
-             json_array_size(sequence), c->length);
-    (*out)[i] = (int32_t)json_integer_value(json_array_get(sequence, (size_t)(i % c->length)));
-  }
   c->tokens = *out;
   return FC_ERR_OK;
 }
@@ -242,9 +217,7 @@ static fc_err read_case(const char *path, json_t *o, fc_trainer_case *c, int32_t
                           &learning_rate, "cohort", &c->cohort, "precision", &precision) == 0,
            DATA, "%s: %s", path, error.text);
   c->learning_rate = (float)learning_rate;
-  c->bf16 = strcmp(precision, "bf16") == 0;
-  FC_CHECK(c->bf16 || strcmp(precision, "f32") == 0, DATA, "%s: precision %s: f32 or bf16", path,
-           precision);
+  FC_TRY(fc_bench_case_precision(path, precision, &c->bf16));
   FC_CHECK(c->devices >= 1 && c->batch >= 1 && c->steps >= 1 && c->cohort >= 1, DATA,
            "%s: devices, batch, steps and cohort must be at least 1", path);
   FC_TRY(read_tokens(path, sequences, c, tokens));
@@ -254,10 +227,9 @@ static fc_err read_case(const char *path, json_t *o, fc_trainer_case *c, int32_t
 fc_err fc_trainer_open(const char *path, fc_trainer **out) {
   fc_trainer_case c = {0};
   int32_t *tokens = NULL;
-  json_error_t error;
+  json_t *o = NULL;
   *out = NULL;
-  json_t *o = json_load_file(path, 0, &error);
-  FC_CHECK(o, DATA, "%s line %d: %s", path, error.line, error.text);
+  FC_TRY(fc_bench_case_load(path, &o));
   fc_err err = read_case(path, o, &c, &tokens);
   if (err == FC_ERR_OK) err = fc_trainer_create(&c, out);
   fc_free(tokens);

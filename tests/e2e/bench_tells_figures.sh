@@ -32,6 +32,25 @@ PYTHON
   grep -q '^case ' "$TEST_TMP/$name.txt" || fail "no table: $(cat "$TEST_TMP/$name.txt")"
 done <"$TEST_TMP/benchmarks"
 
+# A case of the user's own: faults in it are told with the file's name.
+case=$TEST_TMP/case.json
+refuse() { # MESSAGE NAME JSON
+  echo "$3" >"$case"
+  expect_failure 2 "$case$1" "$FEDCELL" bench "$2" --case "$case" --quick
+}
+generate='"model": "nowhere", "precision": "f32", "steps": 3'
+train='"model": "nowhere", "adapter": "nowhere", "precision": "f32", "steps": 1, "devices": 2, "batch": 1, "cohort": 1, "learning_rate": 1'
+refuse ' line 2: ' generate '{'
+refuse ': Object item not found: model' generate '{}'
+refuse ': precision f16: f32 or bf16' generate '{"model": "nowhere", "precision": "f16", "steps": 3, "prompts": [[1]]}'
+refuse ': steps is 0, must be at least 1' generate '{"model": "nowhere", "precision": "f32", "steps": 0, "prompts": [[1]]}'
+refuse ': needs sequences of at least one token' generate "{$generate, \"prompts\": []}"
+refuse ': sequence 1 has 1 tokens, the first one 2' generate "{$generate, \"prompts\": [[1, 2], [3]]}"
+refuse ': sequence 0: token 1 is not a whole number from 0' generate "{$generate, \"prompts\": [[1, -2]]}"
+refuse ': Object item not found: cohort' train "{${train/\"cohort\": 1, /}, \"tokens\": [[1, 2]]}"
+refuse ': 1 sequences of tokens for 2 devices x 1 a batch' train "{$train, \"tokens\": [[1, 2]]}"
+refuse ': sequences must have at least 2 tokens' train "{$train, \"tokens\": [[1], [2]]}"
+
 names=$(awk '{ printf "%s%s", sep, $1; sep = ", " }' "$TEST_TMP/benchmarks")
 expect_failure 2 "bench nothing: allowed are $names" "$FEDCELL" bench nothing
 expect_failure 2 "bench: needs one NAME, got 0" "$FEDCELL" bench
