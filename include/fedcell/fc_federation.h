@@ -114,6 +114,8 @@ typedef struct {
   double idle_device_bytes; /* each further simulated device that does not train */
   double thread_bytes;      /* what one training thread holds */
   int cohort_devices;       /* that a thread trains at a time */
+  int best_cohort;          /* recommended: as fast as can be within this node's memory */
+  double memory_bytes;      /* of this node; 0: the system does not tell */
   double participant_bytes; /* each further participant of a round */
   double flop_per_round, uplink_bits_per_round, downlink_bits_per_round;
 } fc_estimate;

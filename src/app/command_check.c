@@ -27,6 +27,11 @@ static void show_estimate(const fc_estimate *e, int ranks, int threads) {
              "participant of its rounds\n",
              BYTES(a, thread_bytes), e->cohort_devices, e->cohort_devices == 1 ? "" : "s",
              BYTES(b, participant_bytes));
+  fc_app_say("#             recommended: federation.cohort %d", e->best_cohort);
+  if (e->memory_bytes > 0) fc_app_say("; this node has %s", BYTES(a, memory_bytes));
+  fc_app_say("%s\n", e->memory_bytes > 0 && e->node_bytes > 0.8 * e->memory_bytes
+                         ? ": too little, try federation.recompute: true"
+                         : "");
   fc_app_say("#             each further simulated device: %s\n", BYTES(a, idle_device_bytes));
   fc_app_say("# one round:  %u participants, %s", e->participants,
              fc_app_human(a, e->flop_per_round, "FLOP"));
@@ -38,16 +43,17 @@ static void show_estimate(const fc_estimate *e, int ranks, int threads) {
 /* The same figures for programs. */
 static fc_err show_estimate_json(const fc_estimate *e) {
   json_t *o = json_pack(
-      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
       "devices", (json_int_t)e->devices, "participants", (json_int_t)e->participants,
       "samples_train", (json_int_t)e->samples_train, "samples_public",
       (json_int_t)e->samples_public, "samples_test", (json_int_t)e->samples_test, "base_weights",
       (json_int_t)e->base_weights, "trained_weights", (json_int_t)e->trained_weights,
-      "cohort_devices", e->cohort_devices, "node_bytes", e->node_bytes, "rank_bytes", e->rank_bytes,
-      "node_shared_bytes", e->node_shared_bytes, "thread_bytes", e->thread_bytes,
-      "participant_bytes", e->participant_bytes, "idle_device_bytes", e->idle_device_bytes,
-      "flop_per_round", e->flop_per_round, "uplink_bits_per_round", e->uplink_bits_per_round,
-      "downlink_bits_per_round", e->downlink_bits_per_round);
+      "cohort_devices", e->cohort_devices, "best_cohort", e->best_cohort, "node_bytes",
+      e->node_bytes, "rank_bytes", e->rank_bytes, "node_shared_bytes", e->node_shared_bytes,
+      "thread_bytes", e->thread_bytes, "participant_bytes", e->participant_bytes,
+      "idle_device_bytes", e->idle_device_bytes, "flop_per_round", e->flop_per_round,
+      "uplink_bits_per_round", e->uplink_bits_per_round, "downlink_bits_per_round",
+      e->downlink_bits_per_round);
   return fc_app_say_json(o);
 }
 

@@ -19,6 +19,11 @@ void fc_machine_cpu(char *out, size_t size) {
   fclose(f);
 }
 
+size_t fc_machine_memory_bytes(void) {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+}
+
 size_t fc_machine_cache_bytes(void) {
   static const int levels[] = {_SC_LEVEL4_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL2_CACHE_SIZE};
   for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {

@@ -1,6 +1,7 @@
 /* estimate.c - memory and work of a run, told before it starts: the same formulas that size the
  * allocations, plus what the process already takes with its libraries and data loaded. */
 #include "federation.h"
+#include "fedcell/fc_machine.h"
 #include "fedcell/fc_timer.h"
 #include <math.h>
 
@@ -44,6 +45,21 @@ static void memory(const fc_task_setup *task, const fc_federation_settings *s,
   e->idle_device_bytes += 8 + 4.0 * (double)e->samples_train / e->devices;
 }
 
+/* As many devices as make the products fast, but no more than leave a fifth of the node's memory
+ * to others. */
+static int best_cohort(const fc_task_setup *task, const fc_federation_settings *s, int ranks,
+                       int threads, const fc_estimate *e) {
+  fc_federation_settings automatic = *s;
+  automatic.cohort = 0;
+  fc_thread_room room = fc_room_of_run(task, &automatic, e->participants, ranks, threads);
+  double workers = (double)ranks * threads;
+  double others = e->node_bytes - workers * e->thread_bytes;
+  while (room.cohort > 1 && e->memory_bytes > 0 &&
+         others + workers * (double)fc_threads_bytes(task, &room, 1) > 0.8 * e->memory_bytes)
+    room.cohort /= 2;
+  return room.cohort;
+}
+
 static void work(const fc_task_setup *task, const fc_federation_settings *s,
                  const fc_method *method, double length, fc_estimate *e) {
   fc_flop_count f =
@@ -67,6 +83,8 @@ static void fill(const fc_task_setup *task, const fc_federation_settings *s, int
   e->base_weights = fc_model_weight_count(task->model);
   e->trained_weights = fc_trainable_count(task->trainable);
   memory(task, s, method, ranks, threads, e);
+  e->memory_bytes = (double)fc_machine_memory_bytes();
+  e->best_cohort = best_cohort(task, s, ranks, threads, e);
   work(task, s, method, length, e);
 }
 

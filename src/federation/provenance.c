@@ -66,8 +66,9 @@ void fc_provenance_put(fc_federation *fed, const fc_run_request *request, fc_sto
   fc_store_put_text(f, "/provenance", "experiment", fc_config_string(fed->cfg, "experiment"));
   fc_store_put_text(f, "/provenance", "method", fed->method->name);
   fc_store_put_number(f, "/provenance", "seed", (double)fed->seed);
-  fc_store_put_text(f, "/provenance", "precision", fed->task.is_bf16 ? "bf16" : "f32");
-  if (fed->task.is_bf16) fc_store_put_text(f, "/provenance", "bf16_path", fc_k_bf16_path());
+  char precision[64] = "f32";
+  if (fed->task.is_bf16) snprintf(precision, sizeof precision, "bf16, path %s", fc_k_bf16_path());
+  fc_store_put_text(f, "/provenance", "precision", precision);
   put_machine(fed, f);
   put_memory(fed, f);
 }
