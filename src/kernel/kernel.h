@@ -43,7 +43,7 @@ void fc_k_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t l
 
 /* The same on the calling thread for at most FC_K_FEW_ROWS rows of y = x W^T, at the speed of
  * memory; false, and nothing is done, where another path must (product_few.c). */
-enum { FC_K_FEW_ROWS = 4 };
+enum { FC_K_FEW_ROWS = 8 };
 bool fc_k_product_few(const fc_product *p, float *C, int64_t ldc, const float *x, int64_t ldx,
                       const float *W, int64_t ldw);
 

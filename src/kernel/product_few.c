@@ -5,6 +5,7 @@
  * same bits.
  */
 #include "kernel.h"
+#include <assert.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -60,7 +61,7 @@ step(__m512 *sum, const place *p, int64_t k, const int rows, const int cols, con
 #pragma GCC unroll 16
   for (int i = 0; i < LANES; i++) {
     if (i == n) break;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
       sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(p->x[r * p->ldx + k + i]), w[i], sum[r]);
   }
@@ -68,7 +69,7 @@ step(__m512 *sum, const place *p, int64_t k, const int rows, const int cols, con
 
 TARGET static inline __attribute__((always_inline)) void
 sum_block(__m512 *sum, const place *p, int64_t k, int64_t end, const int rows) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
   if (p->cols == LANES)
     for (; k + LANES <= end; k += LANES) step(sum, p, k, rows, LANES, LANES);
@@ -86,7 +87,7 @@ column_group(const fc_product *t, const place *p, float *C, int64_t ldc, const f
   do { /* once also when K is 0 */
     const int64_t end = fc_k_min(t->K, k + FC_K_SUM_BLOCK);
     sum_block(sum, p, k, end, rows);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       __m512 value = _mm512_mul_ps(alpha, sum[r]);
       if (k == 0 && bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, bias));
@@ -97,7 +98,7 @@ column_group(const fc_product *t, const place *p, float *C, int64_t ldc, const f
     }
     k = end;
   } while (k < t->K);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int r = 0; r < rows; r++) _mm512_mask_storeu_ps(C + r * ldc, mask, total[r]);
 }
 
@@ -118,19 +119,23 @@ TARGET static inline __attribute__((always_inline)) void all_groups(const fc_pro
 
 TARGET static void few_rows_avx512(const fc_product *t, float *C, int64_t ldc, const float *x,
                                    int64_t ldx, const float *W, int64_t ldw) {
+#define ROWS_CASE(n)                                                                               \
+  case n:                                                                                          \
+    all_groups(t, C, ldc, x, ldx, W, ldw, n);                                                      \
+    break;
   switch (t->M) {
-  case 1:
-    all_groups(t, C, ldc, x, ldx, W, ldw, 1);
-    break;
-  case 2:
-    all_groups(t, C, ldc, x, ldx, W, ldw, 2);
-    break;
-  case 3:
-    all_groups(t, C, ldc, x, ldx, W, ldw, 3);
-    break;
+    ROWS_CASE(1)
+    ROWS_CASE(2)
+    ROWS_CASE(3)
+    ROWS_CASE(4)
+    ROWS_CASE(5)
+    ROWS_CASE(6)
+    ROWS_CASE(7)
+    ROWS_CASE(8)
   default:
-    all_groups(t, C, ldc, x, ldx, W, ldw, 4);
+    assert(!"more rows than FC_K_FEW_ROWS");
   }
+#undef ROWS_CASE
 }
 #endif
 

@@ -6,7 +6,7 @@ enum { MOST_ROWS = 600 };
 static const int shapes[][2] = {{16, 16},   {64, 64},    {64, 192}, {64, 256},
                                 {256, 64},  {100, 63},   {300, 47}, {128, 512},
                                 {512, 128}, {768, 1024}, {1024, 32}};
-static const int counts[] = {1, 2, 3, 4, 5, 8, 13, 17, 31, 32, 33, 64, 200, 511};
+static const int counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17, 31, 32, 33, 64, 200, 511};
 
 /* Every kind of product that yields rows: y = x W^T, dx = dy W, and LoRA's two. */
 typedef struct {
