@@ -69,7 +69,8 @@ TARGET_AVX512_BF16 static inline __m512i convert_block(const float *x, int64_t n
 TARGET_AVX512_BF16 void fc_bf16_convert_avx512(fc_bf16 *a, const float *x, int64_t ldx, int rows,
                                                int I) {
   const int64_t blocks = fc_bf16_blocks(I);
-  for (int r = 0; r % BF16_PANEL || r < rows; r++) {
+  const int padded = (rows + BF16_PANEL - 1) / BF16_PANEL * BF16_PANEL;
+  for (int r = 0; r < padded; r++) {
     fc_bf16 *to = a + (r / BF16_PANEL * blocks * BF16_PANEL + r % BF16_PANEL) * BF16_DEPTH;
     for (int64_t i = 0; i < I; i += BF16_DEPTH, to += BF16_TILE)
       _mm512_storeu_si512(to, r < rows ? convert_block(x + r * ldx + i, I - i)
