@@ -116,6 +116,38 @@ typedef struct {
 /* Local. */
 fc_err fc_switch_solve(const fc_switch_problem *p, fc_switch_solution *out);
 
+/* ---- altd: frequency, power and bandwidth of least energy by a deadline [TELLM, P2]
+ * --------------
+ *
+ *   min sum_n zeta w_n f_n^2 + p_n s / v_n,  w_n = C D_n I,  v_n = B_n log2(1 + p_n G_n / (N0 B_n))
+ *   with w_n / f_n + s / v_n <= T, f_n <= f_max, p_n <= p_max             [TELLM (5)-(10)]
+ * and B_n = B/n (EQUAL), or any B_n with sum B_n <= B (OPTIMAL: jointly convex in times and bands).
+ * Device by device EXACT takes the root of the energy's derivative in the time on the air; ALTD
+ * alternates frequency, power and the deadline's multiplier [Yao+Ansari 2021]. Both agree. */
+typedef enum { FC_ALTD_EQUAL, FC_ALTD_OPTIMAL } fc_altd_bandwidth;
+typedef enum { FC_ALTD_EXACT, FC_ALTD_ALTERNATING } fc_altd_method;
+
+typedef struct {
+  fc_rows_here rows;
+  const double *samples, *gain, *f_max_hz, *p_max_w; /* (n) D, G, limits */
+  double deadline_s, model_bits, bandwidth_hz, noise_psd_w_per_hz;
+  double local_iterations, cycles_per_sample, switched_capacitance; /* I, C, zeta */
+  int bandwidth;                                                    /* fc_altd_bandwidth */
+  int method;                                                       /* fc_altd_method */
+} fc_altd_problem;
+
+/* A device that has nothing to compute (to send) is given its highest frequency (power). */
+typedef struct {
+  fc_answer answer;
+  double *infeasible_devices; /* (n) 1: misses the deadline at f_max and p_max with its share
+                                 (EQUAL) or with the whole band (OPTIMAL); else 0 */
+  double *frequency_hz, *power_w, *bandwidth_hz, *time_s, *energy_j; /* (n) */
+  double total_energy_j;
+} fc_altd_solution;
+
+/* Collective. INFEASIBLE if a device is, or if all together need more than the band. */
+fc_err fc_altd_solve(const fc_altd_problem *p, const fc_reduction *over, fc_altd_solution *out);
+
 /* ---- the table of solvers --------------------------------------------------------------------
  */
 

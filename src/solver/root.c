@@ -20,6 +20,7 @@ fc_root fc_root_begin(double lo, double hi, double guess, double tolerance) {
   assert(lo >= 0 && lo <= hi);
   fc_root r = {.lo = lo, .hi = hi, .x = guess, .tolerance = tolerance};
   r.step = r.step_before = INFINITY;
+  r.f_before = r.x_before = (double)NAN;
   if (!(guess >= lo && guess <= hi)) r.x = middle(lo, hi);
   return r;
 }
@@ -31,14 +32,18 @@ void fc_root_tell(fc_root *r, double f, double slope) {
     r->hi = r->x;
   double halfway = middle(r->lo, r->hi);
   r->done = r->hi - r->lo <= r->tolerance * r->hi || halfway == r->lo || halfway == r->hi;
+  if (isnan(slope)) slope = (f - r->f_before) / (r->x - r->x_before);
+  r->f_before = f;
+  r->x_before = r->x;
   /* A step a little longer than Newton's lands on the other side, so that both ends close in. */
-  double newton = -f / slope, next = r->x + newton;
+  const double newton = -f / slope;
+  double next = r->x + newton;
   next += copysign(0.25 * r->tolerance * next, newton);
   if (next <= r->lo) next = r->lo * (1 + 0.5 * r->tolerance); /* perhaps the end is the root */
   if (next >= r->hi) next = r->hi * (1 - 0.5 * r->tolerance);
-  bool good = next > r->lo && next < r->hi && fabs(newton) <= 0.5 * r->step_before;
+  bool good = next > r->lo && next < r->hi && fabs(newton) < 0.5 * r->step_before;
   if (!good) next = halfway;
   r->step_before = r->step;
-  r->step = fabs(next - r->x);
+  r->step = good ? fabs(newton) : fabs(next - r->x);
   r->x = next;
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const fc_solver *const solvers[] = {&fc_solver_jcpba, &fc_solver_bandwidth,
-                                           &fc_solver_switch};
+                                           &fc_solver_switch, &fc_solver_altd};
 
 const fc_solver *fc_solver_at(size_t i) {
   return i < sizeof solvers / sizeof solvers[0] ? solvers[i] : NULL;

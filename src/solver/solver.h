@@ -41,10 +41,10 @@ typedef struct {
   double x;      /* where the function is asked for */
   double lo, hi; /* f < 0 at lo, f >= 0 at hi, once both are known */
   bool done;     /* hi - lo <= tolerance * hi, or nothing lies between */
-  double tolerance, step, step_before;
+  double tolerance, step, step_before, x_before, f_before;
 } fc_root;
 fc_root fc_root_begin(double lo, double hi, double guess, double tolerance);
-/* slope: f'(x), or what is near it; NAN or 0: not known. */
+/* slope: f'(x), or what is near it; NAN: not known, a secant takes its place. */
 void fc_root_tell(fc_root *r, double f, double slope);
 
 /* ---- the solvers ----------------------------------------------------------------------------- */
@@ -61,6 +61,6 @@ void fc_root_tell(fc_root *r, double f, double slope);
 #define FC_LAST_FIELD                                                                              \
   { NULL, FC_FIELD_NUMBER, 0, 0, 0, {FC_DRAW_NONE, 0, 0}, NULL }
 
-extern const fc_solver fc_solver_jcpba, fc_solver_bandwidth, fc_solver_switch;
+extern const fc_solver fc_solver_jcpba, fc_solver_bandwidth, fc_solver_switch, fc_solver_altd;
 
 #endif

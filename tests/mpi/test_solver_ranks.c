@@ -8,6 +8,9 @@
 static const struct {
   const char *solver, *text;
 } problems[] = {
+    {"altd", "{\"generate\":{\"seed\":1,\"count\":10}}"}, /* some miss the deadline */
+    {"altd", "{\"generate\":{\"seed\":1,\"count\":101,\"p_max_w\":20},\"method\":\"altd\"}"},
+    {"altd", "{\"generate\":{\"seed\":1,\"count\":101,\"p_max_w\":20},\"bandwidth\":\"optimal\"}"},
     {"bandwidth", "{\"generate\":{\"seed\":1,\"count\":1}}"},
     {"bandwidth", "{\"generate\":{\"seed\":2,\"count\":1001}}"},
     {"bandwidth", "{\"generate\":{\"seed\":2,\"count\":3,\"signal_w\":0}}"},
