@@ -162,7 +162,7 @@ fc_err fc_altd_solve(const fc_altd_problem *p, const fc_reduction *over, fc_altd
   FC_TRY(fc_rows_reduce(over, p->rows.n, count_terms, NULL, 1, 0, &w.devices));
   FC_TRY(find_missed(&w, over));
   if (out->answer.status == FC_OPTIMAL && p->bandwidth == FC_ALTD_OPTIMAL)
-    FC_TRY(fc_altd_bands(p, over, out->bandwidth_hz, &out->answer));
+    FC_TRY(fc_altd_bands(p, over, out->time_s, out->bandwidth_hz, &out->answer));
   if (out->answer.status == FC_INFEASIBLE) return FC_ERR_OK;
   FC_TRY(fc_rows_reduce(over, p->rows.n, device_terms, &w, 1, 0, &out->total_energy_j));
   FC_CHECK(isfinite(out->total_energy_j), NUMERIC, "altd: energies beyond the range of numbers");

@@ -34,8 +34,9 @@ double fc_altd_air_least(const fc_altd_device *d, double band);
 bool fc_altd_meets(const fc_altd_device *d, double band);
 
 /* The band of every device at the least total energy (OPTIMAL), summing to the whole band; the
- * answer is infeasible if the band does not serve all. Every device alone meets the deadline. */
-fc_err fc_altd_bands(const fc_altd_problem *p, const fc_reduction *over, double *bandwidth_hz,
-                     fc_answer *answer);
+ * answer is infeasible if the band does not serve all. Every device alone meets the deadline.
+ * air_s (n): room to work in. */
+fc_err fc_altd_bands(const fc_altd_problem *p, const fc_reduction *over, double *air_s,
+                     double *bandwidth_hz, fc_answer *answer);
 
 #endif
