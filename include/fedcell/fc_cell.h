@@ -29,18 +29,20 @@ typedef struct fc_cell fc_cell;
  * about the trace. cfg must outlive the cell. */
 fc_err fc_cell_create(fc_config *cfg, uint64_t seed, fc_cell **out);
 
-/* Profiles that the caller has read from the file of population.trace (this room reads CSV only).
- */
+/* Columns that the caller has read from the file of population.trace or cell.trace: this room reads
+ * CSV only. */
 typedef struct {
-  const char *const *name; /* (columns), each one of fc_cell_profile_column */
+  const char *const *name; /* (columns), each one that such a file may hold */
   size_t columns;
-  uint32_t rows;       /* devices */
+  uint32_t rows;
   const double *value; /* (columns, rows); copied */
-} fc_profile_table;
-const char *fc_cell_profile_column(size_t i); /* NULL past the end */
-/* As fc_cell_create; profiles NULL: population.trace is a CSV file, or there is none. */
-fc_err fc_cell_create_with(fc_config *cfg, uint64_t seed, const fc_profile_table *profiles,
-                           fc_cell **out);
+} fc_trace_table;
+/* The columns that they may hold; NULL past the end. */
+const char *fc_cell_profile_column(size_t i);
+const char *fc_cell_channel_column(size_t i);
+/* As fc_cell_create; NULL: the option names a CSV file, or none. */
+fc_err fc_cell_create_with(fc_config *cfg, uint64_t seed, const fc_trace_table *profiles,
+                           const fc_trace_table *channels, fc_cell **out);
 void fc_cell_destroy(fc_cell **cell);
 uint32_t fc_cell_devices(const fc_cell *cell);
 

@@ -173,8 +173,7 @@ static range option_range(const char *name) {
   return (range){1.0, 0.0};
 }
 
-static fc_err read_population(const fc_config *cfg, const fc_profile_table *profiles,
-                              fc_cell *cell) {
+static fc_err read_population(const fc_config *cfg, const fc_trace_table *profiles, fc_cell *cell) {
   range limits[FIELD_COUNT];
   for (int i = 0; i < FIELD_COUNT; i++) {
     cell->trace.column_of[i] = -1;
@@ -184,11 +183,13 @@ static fc_err read_population(const fc_config *cfg, const fc_profile_table *prof
   }
   cell->devices = (uint32_t)fc_config_int(cfg, "population.devices");
   const char *path = fc_config_string(cfg, "population.trace");
-  if (profiles) return trace_copy(path, profiles, limits, &cell->trace);
-  return *path ? trace_read(path, limits, &cell->trace) : FC_ERR_OK;
+  const trace_form form = {fc_cell_profile_column, limits};
+  if (profiles) return trace_copy(path, profiles, &form, &cell->trace);
+  return *path ? trace_read(path, &form, &cell->trace) : FC_ERR_OK;
 }
 
-static fc_err read_cell(fc_config *cfg, const fc_profile_table *profiles, fc_cell *cell) {
+static fc_err read_cell(fc_config *cfg, const fc_trace_table *profiles,
+                        const fc_trace_table *channels, fc_cell *cell) {
   read_radio(cfg, cell);
   read_propagation(cfg, cell);
   check c = {cfg, 0};
@@ -197,22 +198,24 @@ static fc_err read_cell(fc_config *cfg, const fc_profile_table *profiles, fc_cel
   check_interferers(&c, cell);
   if (c.faults > 0) return FC_ERR_USAGE;
   FC_TRY(read_population(cfg, profiles, cell));
+  const char *path = fc_config_string(cfg, "cell.trace");
+  if (*path) FC_TRY(channel_trace_create(path, channels, &cell->channels));
   check_walk(&c, cell);
   check_trace(&c, cell);
   return c.faults > 0 ? FC_ERR_USAGE : FC_ERR_OK;
 }
 
 fc_err fc_cell_create(fc_config *cfg, uint64_t seed, fc_cell **out) {
-  return fc_cell_create_with(cfg, seed, NULL, out);
+  return fc_cell_create_with(cfg, seed, NULL, NULL, out);
 }
 
-fc_err fc_cell_create_with(fc_config *cfg, uint64_t seed, const fc_profile_table *profiles,
-                           fc_cell **out) {
+fc_err fc_cell_create_with(fc_config *cfg, uint64_t seed, const fc_trace_table *profiles,
+                           const fc_trace_table *channels, fc_cell **out) {
   *out = NULL;
   fc_cell *cell;
   FC_TRY(fc_alloc(1, sizeof *cell, &cell));
   cell->seed = seed;
-  fc_err err = read_cell(cfg, profiles, cell);
+  fc_err err = read_cell(cfg, profiles, channels, cell);
   if (err != FC_ERR_OK) {
     fc_cell_destroy(&cell);
     return err;
@@ -224,6 +227,7 @@ fc_err fc_cell_create_with(fc_config *cfg, uint64_t seed, const fc_profile_table
 void fc_cell_destroy(fc_cell **cell) {
   if (*cell == NULL) return;
   trace_free(&(*cell)->trace);
+  channel_trace_free(&(*cell)->channels);
   fc_free(*cell);
   *cell = NULL;
 }

@@ -30,24 +30,46 @@ enum { FIELD_STRIDE = 16 }; /* PROFILE streams a round may use */
 extern const char *const field_names[FIELD_COUNT];
 extern const char *const field_options[FIELD_COUNT]; /* NULL: the field has no option */
 
-/* ---- trace.c: profiles from a CSV file or a table, one row a device
+/* ---- trace.c: columns from a CSV file or a table
  * ---------------------------------
  */
+enum { TRACE_COLUMNS_MAX = 16 };
+_Static_assert((int)FIELD_COUNT <= (int)TRACE_COLUMNS_MAX, "a profile's columns");
 typedef struct {
-  double *value;              /* (rows, columns) */
-  uint32_t rows;              /* devices in the file */
-  size_t columns;             /* named in the header */
-  int column_of[FIELD_COUNT]; /* -1: not in the file */
+  double *value;                    /* (rows, columns) */
+  uint32_t rows;                    /* in the file */
+  size_t columns;                   /* named in the header */
+  int column_of[TRACE_COLUMNS_MAX]; /* -1: not in the file */
 } trace;
 typedef struct {
   double min, max; /* min > max: unbounded */
 } range;
+/* What a file may hold: columns of these names within these limits. */
+typedef struct {
+  fc_option_choice name;
+  const range *limits;
+} trace_form;
 /* DATA "FILE:LINE: ..." for anything malformed, IO if it cannot be read. *out empty on failure. */
-fc_err trace_read(const char *path, const range limits[FIELD_COUNT], trace *out);
+fc_err trace_read(const char *path, const trace_form *form, trace *out);
 /* The same from a table; path for messages. */
-fc_err trace_copy(const char *path, const fc_profile_table *table, const range limits[FIELD_COUNT],
+fc_err trace_copy(const char *path, const fc_trace_table *table, const trace_form *form,
                   trace *out);
 void trace_free(trace *t);
+
+/* ---- channel_trace.c: channels from a CSV file or a table, one row a round and device ---------
+ */
+typedef struct {
+  trace table;
+  struct channel_key {
+    uint64_t round;
+    uint32_t device, row;
+  } * key; /* (table.rows) sorted by round and device; NULL: no trace */
+} channel_trace;
+/* As trace_read, or trace_copy with a table. */
+fc_err channel_trace_create(const char *path, const fc_trace_table *table, channel_trace *out);
+void channel_trace_free(channel_trace *t);
+/* Puts what the trace has for this round and device in the place of what was drawn. */
+void channel_trace_lay(const channel_trace *t, uint64_t round, uint32_t device, fc_channel *h);
 
 /* ---- pathloss.c ------------------------------------------------------------------------------ */
 typedef struct {
@@ -107,6 +129,7 @@ struct fc_cell {
   uint32_t devices;
   fc_dist fields[FIELD_COUNT]; /* distance_m unused */
   trace trace;
+  channel_trace channels;
 
   double bandwidth_hz, noise_w_per_hz; /* thermal noise and constant interference */
   bool noise_over_total;               /* noise of the whole band on every link [JCPBA (5)] */

@@ -78,6 +78,13 @@ static const fc_option cell_options[] = {
     {"cell.reciprocal", FC_OPT_BOOL, "", "false", FC_OPTION_ANY, NULL,
      "The same fading up and down (one frequency), else independent."},
 
+    {"cell.trace", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
+     "File with channels, one row a round and device: CSV, whose header names columns, or HDF5 "
+     "(name "
+     "ending in .h5): a result file, or one of the same form, whose /participation holds them. "
+     "Columns: round (from 1) and device, gain_up and gain_down (linear power gains, path loss "
+     "included), interference_up_w; what it does not hold is drawn. Empty: none."},
+
     {"cell.mobility", FC_OPT_CHOICE, "", "static", FC_OPTION_ANY, mobility_name,
      "static devices, waypoint (random waypoints at population.speed_mps), or redraw: a new "
      "place, shadowing and fixed loss every round."},

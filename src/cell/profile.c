@@ -18,6 +18,10 @@ const char *const field_options[FIELD_COUNT] = {
 };
 _Static_assert((int)FIELD_COUNT <= (int)FIELD_STRIDE, "two rounds would share a stream");
 
+const char *fc_cell_profile_column(size_t i) {
+  return i < FIELD_COUNT ? field_names[i] : NULL;
+}
+
 double field_draw(const fc_cell *cell, field_id field, uint64_t round, uint32_t device) {
   int column = cell->trace.column_of[field];
   if (column >= 0) return cell->trace.value[device * cell->trace.columns + (size_t)column];
@@ -84,5 +88,6 @@ fc_channel fc_cell_channel(const fc_cell *cell, const fc_profile *p, uint64_t ro
   double up = fading_power(cell, round, device, LINK_UP);
   h.gain_up = gain * up;
   h.gain_down = gain * (cell->reciprocal ? up : fading_power(cell, round, device, LINK_DOWN));
+  channel_trace_lay(&cell->channels, round, device, &h);
   return h;
 }

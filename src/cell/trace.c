@@ -1,5 +1,4 @@
-/* trace.c - device profiles from a table, or a CSV file: a header that names columns, then a row a
- * device.
+/* trace.c - columns of numbers from a table, or a CSV file: a header that names columns, then rows.
  *
  *   compute_flops, tx_power_w
  *   1.2e12, 0.2
@@ -23,13 +22,16 @@ typedef struct {
   char *line; /* of getline */
   size_t line_capacity;
   size_t capacity; /* rows */
-  const range *limits;
-  field_id fields[FIELD_COUNT]; /* of the columns */
+  const trace_form *form;
+  size_t fields[TRACE_COLUMNS_MAX]; /* number of the columns in the form */
   trace *t;
 } reader;
 
-const char *fc_cell_profile_column(size_t i) {
-  return i < FIELD_COUNT ? field_names[i] : NULL;
+/* Number of the column of that name; that of the end if there is none. */
+static size_t find_column(const trace_form *form, const char *name) {
+  size_t i = 0;
+  while (form->name(i) && strcmp(form->name(i), name) != 0) i++;
+  return i;
 }
 
 static char *trim(char *s) {
@@ -69,10 +71,9 @@ static char *next_piece(char **rest) {
 }
 
 static fc_err read_column_name(reader *r, const char *name) {
-  field_id field = 0;
-  while (field < FIELD_COUNT && strcmp(field_names[field], name) != 0) field++;
-  if (field == FIELD_COUNT) {
-    const char *near = fc_nearest_name(name, fc_cell_profile_column);
+  size_t field = find_column(r->form, name);
+  if (!r->form->name(field)) {
+    const char *near = fc_nearest_name(name, r->form->name);
     return fc_fail(FC_ERR_DATA, "%s:%zu: no such column: \"%.60s\"%s%s%s", r->path, r->line_number,
                    name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
   }
@@ -95,16 +96,16 @@ static bool is_within(const range *limit, double x) {
   return limit->min > limit->max ? isfinite(x) : x >= limit->min && x <= limit->max;
 }
 
-static fc_err read_number(reader *r, field_id field, const char *text, double *out) {
+static fc_err read_number(reader *r, size_t field, const char *text, double *out) {
   char *end;
   *out = strtod(text, &end);
   /* strtod also takes inf, nan and hexadecimal, which no table should hold */
   bool plain = *text != '\0' && *end == '\0' && strspn(text, "0123456789+-.eE") == strlen(text);
   FC_CHECK(plain && isfinite(*out), DATA, "%s:%zu: %s = \"%.60s\": a finite number is expected",
-           r->path, r->line_number, field_names[field], text);
-  const range *limit = &r->limits[field];
+           r->path, r->line_number, r->form->name(field), text);
+  const range *limit = &r->form->limits[field];
   FC_CHECK(is_within(limit, *out), DATA, "%s:%zu: %s = %.10g: must be %.10g to %.10g", r->path,
-           r->line_number, field_names[field], *out, limit->min, limit->max);
+           r->line_number, r->form->name(field), *out, limit->min, limit->max);
   return FC_ERR_OK;
 }
 
@@ -138,10 +139,10 @@ static fc_err read_all(reader *r) {
   return FC_ERR_OK;
 }
 
-fc_err trace_read(const char *path, const range limits[FIELD_COUNT], trace *out) {
+fc_err trace_read(const char *path, const trace_form *form, trace *out) {
   *out = (trace){0};
-  for (int i = 0; i < FIELD_COUNT; i++) out->column_of[i] = -1;
-  reader r = {.path = path, .limits = limits, .t = out};
+  for (int i = 0; i < TRACE_COLUMNS_MAX; i++) out->column_of[i] = -1;
+  reader r = {.path = path, .form = form, .t = out};
   r.file = fopen(path, "r");
   FC_CHECK(r.file != NULL, IO, "%s: cannot be opened: %s", path, strerror(errno));
   fc_err err = read_all(&r);
@@ -151,30 +152,29 @@ fc_err trace_read(const char *path, const range limits[FIELD_COUNT], trace *out)
   return err;
 }
 
-/* out <- row-major, as a file is read. */
-static fc_err copy_column(const char *path, const fc_profile_table *table, size_t column,
-                          const range limits[FIELD_COUNT], trace *out) {
-  field_id field = 0;
-  while (field < FIELD_COUNT && strcmp(field_names[field], table->name[column]) != 0) field++;
-  assert(field < FIELD_COUNT);
+/* Row-major, as a file is read. */
+static fc_err copy_column(const char *path, const fc_trace_table *table, size_t column,
+                          const trace_form *form, trace *out) {
+  size_t field = find_column(form, table->name[column]);
+  assert(form->name(field));
   out->column_of[field] = (int)column;
   for (uint32_t row = 0; row < table->rows; row++) {
     double x = table->value[column * table->rows + row];
-    FC_CHECK(is_within(&limits[field], x), DATA,
-             "%s: %s of device %u = %.10g: must be %.10g to %.10g", path, field_names[field], row,
-             x, limits[field].min, limits[field].max);
+    const range *limit = &form->limits[field];
+    FC_CHECK(is_within(limit, x), DATA, "%s: row %u: %s = %.10g: must be %.10g to %.10g", path, row,
+             form->name(field), x, limit->min, limit->max);
     out->value[(size_t)row * table->columns + column] = x;
   }
   return FC_ERR_OK;
 }
 
-fc_err trace_copy(const char *path, const fc_profile_table *table, const range limits[FIELD_COUNT],
+fc_err trace_copy(const char *path, const fc_trace_table *table, const trace_form *form,
                   trace *out) {
   *out = (trace){.rows = table->rows, .columns = table->columns};
-  for (int i = 0; i < FIELD_COUNT; i++) out->column_of[i] = -1;
+  for (int i = 0; i < TRACE_COLUMNS_MAX; i++) out->column_of[i] = -1;
   fc_err err = fc_alloc((size_t)table->rows * table->columns, sizeof *out->value, &out->value);
   for (size_t c = 0; c < table->columns && err == FC_ERR_OK; c++)
-    err = copy_column(path, table, c, limits, out);
+    err = copy_column(path, table, c, form, out);
   if (err != FC_ERR_OK) trace_free(out);
   return err;
 }
@@ -182,5 +182,5 @@ fc_err trace_copy(const char *path, const fc_profile_table *table, const range l
 void trace_free(trace *t) {
   fc_free(t->value);
   *t = (trace){0};
-  for (int i = 0; i < FIELD_COUNT; i++) t->column_of[i] = -1;
+  for (int i = 0; i < TRACE_COLUMNS_MAX; i++) t->column_of[i] = -1;
 }

@@ -58,7 +58,7 @@ static void check_adapter(fc_config *cfg) {
 
 fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell) {
   bool embedded = option_is(cfg, "model.base", "embedded");
-  fc_err err = fc_profiles_cell(cfg, cell);
+  fc_err err = fc_traces_cell(cfg, cell);
   check_participants(cfg);
   check_adapter(cfg);
   if (embedded || option_is(cfg, "model.base", "random")) check_shape(cfg);

@@ -43,8 +43,8 @@ fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
  * cell is made on the way, as it has faults of its own to find; the caller destroys it. */
 fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell);
 
-/* Local. fc_cell_create, with population.trace also from HDF5 (profiles.c). */
-fc_err fc_profiles_cell(fc_config *cfg, fc_cell **cell);
+/* Local. fc_cell_create, with population.trace and cell.trace also from HDF5 (traces.c). */
+fc_err fc_traces_cell(fc_config *cfg, fc_cell **cell);
 
 extern const fc_option_table fc_run_options, fc_model_options, fc_adapter_options,
     fc_federation_options, fc_stop_options, fc_pretrain_options;
@@ -141,6 +141,7 @@ typedef struct {
   fc_loss_result loss;
   double change; /* largest |theta_k - theta|: fc_measure_change */
   fc_work_load load;
+  fc_channel channel;
   fc_cost cost;
 } fc_participant;
 
@@ -262,8 +263,8 @@ int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devi
 
 /* ---- records (record.c, checkpoint.c, provenance.c) ------------------------------------------ */
 
-/* What a participant's record takes in memory: 15 columns and the row's number. */
-enum { FC_RECORD_BYTES = 16 * sizeof(double) };
+/* What a participant's record takes in memory: 18 columns and the row's number. */
+enum { FC_RECORD_BYTES = 19 * sizeof(double) };
 fc_err fc_record_create(fc_federation *fed);
 /* Local. The report into the rounds' table (rank 0), own participants into theirs. round NULL: the
  * state before training. */

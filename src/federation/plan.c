@@ -54,13 +54,13 @@ fc_err fc_plan_random(fc_federation *fed, fc_round *round) {
 /* A participant's bill: computing always; the link only for methods that use it. */
 static void deliver(const fc_federation *fed, const fc_round *round, fc_participant *p) {
   fc_profile profile = fc_cell_profile(fed->cell, p->device);
-  fc_channel channel = fc_cell_channel(fed->cell, &profile, (uint64_t)round->number, p->device);
+  p->channel = fc_cell_channel(fed->cell, &profile, (uint64_t)round->number, p->device);
   double bits = fed->method->uses_radio ? (double)fed->P * fed->set.bits_per_weight : 0.0;
   p->load = (fc_work_load){
       .flop = p->tokens * (fed->flop_per_token.forward_flop + fed->flop_per_token.backward_flop),
       .downlink_bits = bits,
       .uplink_bits = bits};
-  p->cost = fc_cell_cost(fed->cell, &profile, &channel, &p->load, p->bandwidth_hz);
+  p->cost = fc_cell_cost(fed->cell, &profile, &p->channel, &p->load, p->bandwidth_hz);
 }
 
 /* The columns that are summed over participants. */
