@@ -91,10 +91,10 @@ static fc_err index_of(const fc_arguments *a, const fc_points *p, size_t *number
   if (n == 0) {
     char *end = NULL;
     errno = 0;
-    n = strtoll(task, &end, 10);
-    FC_CHECK(!errno && end != task && !*end, USAGE,
-             "sweep: SLURM_ARRAY_TASK_ID is %s: must be the number of a point, 1 to %zu", task,
-             count);
+    n = task ? strtoll(task, &end, 10) : 0;
+    FC_CHECK(task && !errno && end != task && !*end, USAGE,
+             "sweep: SLURM_ARRAY_TASK_ID is %s: must be the number of a point, 1 to %zu",
+             task ? task : "not set", count);
   }
   FC_CHECK(n >= 1 && (size_t)n <= count, USAGE, "sweep: no point %lld: there are 1 to %zu", n,
            count);

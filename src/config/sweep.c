@@ -141,8 +141,8 @@ static void add_value(fc_text *t, const fc_config *cfg, const sweep_setting *set
 static bool add_plain(fc_text *t, const fc_text *from) {
   bool whole = true, gap = false;
   size_t begin = t->length;
-  for (size_t i = 0; i < from->length; i++) {
-    char c = from->data[i];
+  for (const char *at = from->data; at && *at; at++) {
+    char c = *at;
     bool fits = strchr("._+-", c) || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
                 (c >= 'A' && c <= 'Z');
     if (fits && gap && t->length > begin) fc_text_bytes(t, "_", 1);

@@ -3,7 +3,6 @@
  * are the tables of record.c. */
 #include "federation.h"
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,23 +26,20 @@ const char *fc_result_number(size_t i) {
 typedef struct {
   const fc_store_reader *r;
   const char *path;
+  char line[512]; /* being told */
   char text[FC_ERR_MESSAGE_SIZE];
   size_t used, n;
 } check;
 
-static void violation(check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void violation(check *c, const char *format, ...) {
+/* Keeps c->line, if there is room for it and for the last line. */
+static void keep_line(check *c) {
   enum { LAST_LINE = 48 };
-  char line[512];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(line, sizeof line, format, args);
-  va_end(args);
   c->n++;
-  if (c->used + strlen(c->path) + strlen(line) + 4 + LAST_LINE < sizeof c->text)
+  if (c->used + strlen(c->path) + strlen(c->line) + 4 + LAST_LINE < sizeof c->text)
     c->used += (size_t)snprintf(c->text + c->used, sizeof c->text - c->used, "%s%s: %s",
-                                c->used ? "\n" : "", c->path, line);
+                                c->used ? "\n" : "", c->path, c->line);
 }
+#define VIOLATION(c, ...) (snprintf((c)->line, sizeof(c)->line, __VA_ARGS__), keep_line(c))
 
 static size_t told(const check *c) {
   size_t lines = c->used > 0;
@@ -65,9 +61,9 @@ static void check_text_is(check *c, const char *dataset, const char *attribute,
                           const char *expected) {
   char *text = NULL;
   if (fc_store_get_text(c->r, dataset, attribute, &text) != FC_ERR_OK)
-    violation(c, "%s has no %s", dataset, attribute);
+    VIOLATION(c, "%s has no %s", dataset, attribute);
   else if (strcmp(text, expected) != 0)
-    violation(c, "%s has %s \"%.60s\", not \"%s\"", dataset, attribute, text, expected);
+    VIOLATION(c, "%s has %s \"%.60s\", not \"%s\"", dataset, attribute, text, expected);
   fc_free(text);
 }
 
@@ -83,12 +79,12 @@ static void check_group(check *c, const char *group, int64_t *rows) {
     if (strcmp(of, group) != 0) continue;
     snprintf(dataset, sizeof dataset, "%s/%s", group, column->name);
     if (!fc_store_has(c->r, dataset) || fc_store_count(c->r, dataset, &n) != FC_ERR_OK) {
-      violation(c, "%s is missing", dataset);
+      VIOLATION(c, "%s is missing", dataset);
       continue;
     }
     if (*rows < 0) *rows = n;
     if (n != *rows)
-      violation(c, "%s has %lld rows, the columns before it %lld", dataset, (long long)n,
+      VIOLATION(c, "%s has %lld rows, the columns before it %lld", dataset, (long long)n,
                 (long long)*rows);
     check_text_is(c, dataset, "unit", column->unit);
     check_text_is(c, dataset, "description", column->description);
@@ -133,7 +129,7 @@ static void check_values(check *c, const rule *allowed, int64_t n, const double 
     if (allowed->counts) is_fine = is_fine && x[i] == (double)i;
     if (allowed->rises && i > 0) is_fine = is_fine && x[i] >= x[i - 1];
     if (is_fine) continue;
-    violation(c, "%s: row %lld is %.10g%s", allowed->dataset, (long long)i, x[i],
+    VIOLATION(c, "%s: row %lld is %.10g%s", allowed->dataset, (long long)i, x[i],
               allowed->counts  ? ", not its own number"
               : allowed->rises ? ", less than the one before, or outside its range"
                                : ", outside its range");
@@ -163,7 +159,7 @@ static fc_err check_participants(check *c, int64_t rounds, int64_t rows) {
     if (round[i] >= 0 && round[i] < (double)rounds) said[(int64_t)round[i]] -= 1;
   for (int64_t i = 0; i < rounds && said && (round || rows == 0); i++) {
     if (said[i] == 0) continue;
-    violation(c, "/rounds/participants: round %lld says %g more than /participation has",
+    VIOLATION(c, "/rounds/participants: round %lld says %g more than /participation has",
               (long long)i, said[i]);
     break;
   }
@@ -184,24 +180,24 @@ static fc_err check_configuration(check *c, bool *keeps) {
   const fc_option_table *tables = fc_federation_tables(&n);
   *keeps = false;
   if (fc_store_get_text(c->r, "/provenance", "config", &text) != FC_ERR_OK) {
-    violation(c, "/provenance has no config");
+    VIOLATION(c, "/provenance has no config");
     return FC_ERR_OK;
   }
   fc_err err = fc_config_create(tables, n, &cfg);
   if (err == FC_ERR_OK) err = fc_config_load_text(cfg, "config", text, strlen(text), NULL);
   if (err == FC_ERR_OK) err = fc_config_finish(cfg);
   if (err == FC_ERR_USAGE) {
-    violation(c, "/provenance: %.300s", fc_err_message());
+    VIOLATION(c, "/provenance: %.300s", fc_err_message());
     err = FC_ERR_OK;
   } else if (err == FC_ERR_OK) {
     *keeps = fc_method_find(fc_config_string(cfg, "federation.method"))->keeps_device_models;
     if (fc_store_get_number(c->r, "/provenance", "seed", &seed) == FC_ERR_OK &&
         seed != (double)fc_config_int(cfg, "seed"))
-      violation(c, "/provenance: seed is %.17g, in the configuration %lld", seed,
+      VIOLATION(c, "/provenance: seed is %.17g, in the configuration %lld", seed,
                 (long long)fc_config_int(cfg, "seed"));
     if (fc_store_get_text(c->r, "/provenance", "method", &method) == FC_ERR_OK &&
         strcmp(method, fc_config_string(cfg, "federation.method")) != 0)
-      violation(c, "/provenance: method is %.60s, in the configuration %s", method,
+      VIOLATION(c, "/provenance: method is %.60s, in the configuration %s", method,
                 fc_config_string(cfg, "federation.method"));
   }
   fc_free(text);
@@ -214,13 +210,13 @@ static void check_attributes(check *c) {
   for (size_t i = 0; i < COUNT_OF(texts); i++) {
     char *text = NULL;
     if (fc_store_get_text(c->r, "/provenance", texts[i], &text) != FC_ERR_OK)
-      violation(c, "/provenance has no %s", texts[i]);
+      VIOLATION(c, "/provenance has no %s", texts[i]);
     fc_free(text);
   }
   for (size_t i = 0; i < COUNT_OF(numbers); i++) {
     double x = 0;
     if (fc_store_get_number(c->r, "/provenance", numbers[i], &x) != FC_ERR_OK)
-      violation(c, "/provenance has no %s", numbers[i]);
+      VIOLATION(c, "/provenance has no %s", numbers[i]);
   }
 }
 
@@ -239,7 +235,7 @@ static void check_weight(void *arg, const char *path, const char *unit, const ch
   a->err = read_column(a->c, path, count, &x);
   for (int64_t i = 0; a->err == FC_ERR_OK && x && i < count; i++) {
     if (isfinite(x[i])) continue;
-    violation(a->c, "%s: element %lld is not finite", path, (long long)i);
+    VIOLATION(a->c, "%s: element %lld is not finite", path, (long long)i);
     break;
   }
   fc_free(x);
@@ -247,10 +243,10 @@ static void check_weight(void *arg, const char *path, const char *unit, const ch
 
 static fc_err check_adapter(check *c, bool keeps) {
   adapter_check a = {c, FC_ERR_OK};
-  if (!keeps && !fc_store_has(c->r, "/final/adapter")) violation(c, "/final/adapter is missing");
+  if (!keeps && !fc_store_has(c->r, "/final/adapter")) VIOLATION(c, "/final/adapter is missing");
   fc_err err = fc_store_visit(c->r, check_weight, &a);
   if (err == FC_ERR_DATA) { /* a dataset of any group without unit or description */
-    violation(c, "%.300s", fc_err_message());
+    VIOLATION(c, "%.300s", fc_err_message());
     return FC_ERR_OK;
   }
   return err != FC_ERR_OK ? err : a.err;
