@@ -90,11 +90,10 @@ static void scatter(fc_work *w, fc_loss_kind kind, int64_t M) {
 /* ---- dense part ------------------------------------------------------------------------------ */
 
 /* Returns the input of the head's last product, (M,C). */
-static const float *dense_fwd(fc_work *w, const fc_head *h, int64_t M) {
+static const float *dense_fwd(fc_work *w, const fc_head *h) {
   const float *x = w->pooled;
   if (h->dense.n_pieces > 0) {
-    fc_linear_fwd(w, &h->dense, w->dense, x, w->head_bounds, false);
-    fc_k_act_fwd(w->dense_act, w->dense, h->act, M * h->dense.out);
+    fc_linear_act_fwd(w, &h->dense, w->dense, w->dense_act, h->act, x, w->head_bounds);
     x = w->dense_act;
   }
   if (h->norm.weight != FC_TENSOR_NONE) {
@@ -158,7 +157,7 @@ static void lm_loss(fc_work *w, const fc_head *h, const float *x) {
 
 bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
   const fc_head *h = head_of(w, kind);
-  const float *x = dense_fwd(w, h, M);
+  const float *x = dense_fwd(w, h);
   if (kind == FC_LOSS_CLASSIFY)
     class_loss(w, h, x);
   else
@@ -173,7 +172,7 @@ bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
 static void logits_of_gathered(fc_work *w, const fc_head *h, int64_t M, float *logits) {
   w->head_bounds[0] = 0;
   w->head_bounds[1] = M;
-  fc_linear_fwd(w, &h->out, logits, dense_fwd(w, h, M), w->head_bounds, false);
+  fc_linear_fwd(w, &h->out, logits, dense_fwd(w, h), w->head_bounds, false);
 }
 
 void fc_head_last_logits(fc_work *w, float *logits) {

@@ -219,6 +219,9 @@ void fc_work_watch(fc_work *w, const char *what, int layer, const float *x, int6
  * y (+)= linear(x) with its adapters. x (N,in), y (N,out). */
 void fc_linear_fwd(fc_work *w, const fc_linear *l, float *y, const float *x, const int64_t *bounds,
                    bool accumulate);
+/* y = linear(x) with its adapters, then act_out = act(y) while y is near; act_out may be y. */
+void fc_linear_act_fwd(fc_work *w, const fc_linear *l, float *y, float *act_out, fc_act act,
+                       const float *x, const int64_t *bounds);
 /* Gradients of the linear layer's trained parts; dx (+)= ... unless dx is NULL. */
 void fc_linear_bwd(fc_work *w, const fc_linear *l, float *dx, const float *dy, const float *x,
                    const int64_t *bounds, bool accumulate);

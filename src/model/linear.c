@@ -59,6 +59,13 @@ static group group_from(const fc_work *w, const fc_linear *l, const int64_t *bou
   return (group){j, next, bounds[j], bounds[next] - bounds[j]};
 }
 
+/* What becomes of the sums: added to y, or activated into another array. */
+typedef struct {
+  bool accumulate;
+  float *act_out; /* (N,out), NULL: none */
+  fc_act act;
+} epilogue;
+
 /* ---- adapters: one member's rows, one piece -------------------------------------------------- */
 
 typedef struct {
@@ -141,8 +148,12 @@ static bool has_panels(const fc_work *w, const fc_linear *l, const run *r) {
 }
 
 static void packed_fwd(fc_work *w, const fc_linear *l, const run *r, const group *g, float *y,
-                       const float *x, const int64_t *bounds, bool accumulate) {
-  fc_bf16_epilogue e = {.bias = r->bias, .accumulate = accumulate, .term = w->terms};
+                       const float *x, const int64_t *bounds, const epilogue *then) {
+  fc_bf16_epilogue e = {.bias = r->bias, .accumulate = then->accumulate, .term = w->terms};
+  if (then->act_out) {
+    e.act_out = then->act_out + g->first * l->out + r->row;
+    e.act = then->act;
+  }
   adapter a;
   for (int j = g->j; j < g->next; j++)
     for (int i = r->first; i < r->next; i++) {
@@ -191,18 +202,25 @@ static void packed_bwd(fc_work *w, const fc_linear *l, const run *r, const group
 
 /* ---- a run of a group ------------------------------------------------------------------------ */
 
+static void activate(const fc_linear *l, const run *r, const group *g, const float *y,
+                     const epilogue *then) {
+  for (int64_t n = g->first; then->act_out && n < g->first + g->N; n++)
+    fc_k_act_fwd(then->act_out + n * l->out + r->row, y + n * l->out + r->row, then->act, r->rows);
+}
+
 static void run_fwd(fc_work *w, const fc_linear *l, const run *r, const group *g, float *y,
-                    const float *x, const int64_t *bounds, bool accumulate) {
+                    const float *x, const int64_t *bounds, const epilogue *then) {
   adapter a;
   if (has_panels(w, l, r)) {
-    packed_fwd(w, l, r, g, y, x, bounds, accumulate);
+    packed_fwd(w, l, r, g, y, x, bounds, then);
     return;
   }
   fc_k_linear_fwd(y + g->first * l->out + r->row, l->out, x + g->first * l->in, l->in, r->W, l->in,
-                  r->bias, g->N, l->in, r->rows, accumulate);
+                  r->bias, g->N, l->in, r->rows, then->accumulate);
   for (int j = g->j; j < g->next; j++)
     for (int i = r->first; i < r->next; i++)
       if (find_adapter(w, l, bounds, j, i, &a)) adapter_fwd(w, l, &a, y, x);
+  activate(l, r, g, y, then);
 }
 
 static void run_bwd(fc_work *w, const fc_linear *l, const run *r, const group *g, float *dx,
@@ -226,17 +244,27 @@ static void run_bwd(fc_work *w, const fc_linear *l, const run *r, const group *g
 
 /* ---- the layer ------------------------------------------------------------------------------- */
 
-void fc_linear_fwd(fc_work *w, const fc_linear *l, float *y, const float *x, const int64_t *bounds,
-                   bool accumulate) {
+static void forward(fc_work *w, const fc_linear *l, float *y, const float *x, const int64_t *bounds,
+                    epilogue then) {
   for (int j = 0; j < w->n_members;) {
     group g = group_from(w, l, bounds, j);
     for (int i = 0; i < l->n_pieces;) {
       run r = next_run(w, &w->members[j], l, i);
-      run_fwd(w, l, &r, &g, y, x, bounds, accumulate);
+      run_fwd(w, l, &r, &g, y, x, bounds, &then);
       i = r.next;
     }
     j = g.next;
   }
+}
+
+void fc_linear_fwd(fc_work *w, const fc_linear *l, float *y, const float *x, const int64_t *bounds,
+                   bool accumulate) {
+  forward(w, l, y, x, bounds, (epilogue){.accumulate = accumulate});
+}
+
+void fc_linear_act_fwd(fc_work *w, const fc_linear *l, float *y, float *act_out, fc_act act,
+                       const float *x, const int64_t *bounds) {
+  forward(w, l, y, x, bounds, (epilogue){.act_out = act_out, .act = act});
 }
 
 void fc_linear_bwd(fc_work *w, const fc_linear *l, float *dx, const float *dy, const float *x,

@@ -60,15 +60,6 @@ static bool attention_bwd(fc_work *w, int layer, float *dx, const float *dy, boo
   return goes_on;
 }
 
-/* act = activation(up), n_rows rows */
-static void activate(const fc_work *w, fc_block_work *a, int width) {
-  const fc_arch *arch = w->model->shape.arch;
-  if (arch->gated)
-    fc_k_swiglu_fwd(a->act, a->up, w->n_rows, width);
-  else
-    fc_k_act_fwd(a->act, a->up, arch->activation, w->n_rows * width);
-}
-
 /* dup from dact */
 static void activate_bwd(const fc_work *w, const fc_block_work *a, int width) {
   const fc_arch *arch = w->model->shape.arch;
@@ -82,8 +73,14 @@ static void activate_bwd(const fc_work *w, const fc_block_work *a, int width) {
 static void mlp_fwd(fc_work *w, int layer) {
   const fc_block *b = &w->model->blocks[layer];
   fc_block_work *a = &w->blocks[layer];
-  fc_linear_fwd(w, &b->slot[FC_SLOT_UP], a->up, a->sub[1].in, w->bounds, false);
-  activate(w, a, b->slot[FC_SLOT_DOWN].in);
+  const fc_arch *arch = w->model->shape.arch;
+  if (arch->gated) {
+    fc_linear_fwd(w, &b->slot[FC_SLOT_UP], a->up, a->sub[1].in, w->bounds, false);
+    fc_k_swiglu_fwd(a->act, a->up, w->n_rows, b->slot[FC_SLOT_DOWN].in);
+  } else {
+    fc_linear_act_fwd(w, &b->slot[FC_SLOT_UP], a->up, a->act, arch->activation, a->sub[1].in,
+                      w->bounds);
+  }
   fc_linear_fwd(w, &b->slot[FC_SLOT_DOWN], a->sub[1].sum, a->act, w->bounds, true);
 }
 
