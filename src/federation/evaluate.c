@@ -63,3 +63,7 @@ done:
   fc_free(x);
   return err;
 }
+
+fc_err fc_evaluate_theta(fc_federation *fed, fc_metrics *m) {
+  return fc_evaluate_global(fed, fed->theta, m);
+}

@@ -245,11 +245,12 @@ typedef struct fc_method {
   bool uses_radio;
 } fc_method;
 const fc_method *fc_method_find(const char *name);
-extern const fc_method fc_method_fedlora, fc_method_local, fc_method_centralised;
 
-/* Pieces that methods are put together from (plan.c, aggregate.c). */
+/* Pieces that methods are put together from (plan.c, train.c, aggregate.c, evaluate.c). */
 /* Collective. Draws the participants and gives each an equal share of the band. */
 fc_err fc_plan_random(fc_federation *fed, fc_round *round);
+/* Collective. The participants train from the global model; then fc_plan_deliver. */
+fc_err fc_train_from_global(fc_federation *fed, fc_round *round);
 /* Collective. Latency, energy, delivery of own participants; the round's totals on all ranks. */
 fc_err fc_plan_deliver(fc_federation *fed, fc_round *round);
 /* Local. p->change of what the participant trained, theta (P): the sum's common scale needs it
@@ -259,6 +260,8 @@ void fc_measure_change(const fc_federation *fed, fc_participant *p, const float 
 /* Collective. theta += sum_k p_k (theta_k - theta) over the delivered ones [FedAvg]. NUMERIC for a
  * change that is not finite. */
 fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round);
+/* Collective. fc_evaluate_global of the global model. */
+fc_err fc_evaluate_theta(fc_federation *fed, fc_metrics *m);
 int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devices);
 
 /* ---- records (record.c, checkpoint.c, provenance.c) ------------------------------------------ */

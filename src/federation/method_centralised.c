@@ -98,10 +98,6 @@ static fc_err server(fc_federation *fed, fc_round *round) {
   return FC_ERR_OK; /* train() has stepped the model */
 }
 
-static fc_err evaluate(fc_federation *fed, fc_metrics *m) {
-  return fc_evaluate_global(fed, fed->theta, m);
-}
-
 /* The optimiser's state is the same on all ranks: each writes its share. */
 static void save(fc_federation *fed, fc_store_file *f) {
   const central_state *s = fed->method_state;
@@ -133,7 +129,7 @@ const fc_method fc_method_centralised = {
     .plan = plan,
     .train = train,
     .server = server,
-    .evaluate = evaluate,
+    .evaluate = fc_evaluate_theta,
     .save = save,
     .load = load,
     .rank_bytes = rank_bytes,

@@ -1,11 +1,16 @@
-/* methods.c - the table of learning methods; a new one is one file and one line here. */
+/* methods.c - the table of learning methods; a new one is one file and one line in
+ * methods.def. */
 #include "federation.h"
 #include <string.h>
 
+#define METHOD(name) extern const fc_method fc_method_##name;
+#include "methods.def"
+#undef METHOD
+
 static const fc_method *const methods[] = {
-    &fc_method_fedlora,
-    &fc_method_local,
-    &fc_method_centralised,
+#define METHOD(name) &fc_method_##name,
+#include "methods.def"
+#undef METHOD
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };
 

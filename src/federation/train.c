@@ -219,3 +219,10 @@ fc_err fc_train_participants(fc_federation *fed, fc_round *round) {
   }
   return fc_err_carry_raise(&carry);
 }
+
+fc_err fc_train_from_global(fc_federation *fed, fc_round *round) {
+  for (uint32_t i = 0; i < round->count; i++)
+    memcpy(round->theta + (size_t)i * fed->P, fed->theta, fed->P * sizeof(float));
+  FC_TRY(fc_agree(fed->comm, fc_train_participants(fed, round)));
+  return fc_plan_deliver(fed, round);
+}
