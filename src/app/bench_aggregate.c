@@ -30,7 +30,8 @@ static fc_err aggregate(void *arg) {
   return err;
 }
 
-/* Adapter k is the first one turned by k places: all alike in size, none in its bits. */
+/* Adapter k is the first one turned by k places: all alike in size, none in its bits. There are
+ * fewer of them than places. */
 static void fill(const aggregation *a) {
   const size_t n = (size_t)a->weights;
   fc_rng rng = fc_rng_open(1, FC_RNG_TEST, 0, 0);
@@ -40,7 +41,7 @@ static void fill(const aggregation *a) {
   }
 #pragma omp parallel for
   for (int64_t k = 1; k < a->buffered; k++) {
-    const size_t turn = (size_t)k % n;
+    const size_t turn = (size_t)k;
     float *x = a->buffer + (size_t)k * n;
     memcpy(x, a->buffer + turn, (n - turn) * sizeof *x);
     memcpy(x + n - turn, a->buffer, turn * sizeof *x);

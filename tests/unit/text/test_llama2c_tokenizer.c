@@ -95,6 +95,30 @@ static void a_saved_one_reads_back(void **state) {
   fc_tokenizer_destroy(&again);
 }
 
+/* In a model's folder, or beside a model file, which need not be there. */
+static void of_a_model(void **state) {
+  (void)state;
+  char folder[] = "/tmp/fedcell-text-XXXXXX", path[64], message[160];
+  fc_tokenizer *tok = small_tokenizer(), *found = NULL;
+  assert_non_null(mkdtemp(folder));
+  snprintf(path, sizeof path, "%s/model.bin", folder);
+  snprintf(message, sizeof message, "%s: the folder holds no tokeniser", folder);
+  assert_int_equal(fc_tokenizer_load_of_model(path, &found), FC_ERR_USAGE);
+  assert_memory_equal(fc_err_message(), message, strlen(message));
+  assert_null(found);
+  expect_ok(fc_tokenizer_save(tok, folder));
+  const char *models[] = {folder, path};
+  for (int i = 0; i < 2; i++) {
+    expect_ok(fc_tokenizer_load_of_model(models[i], &found));
+    expect_ids(found, TEXT("aba"), IDS(SPACE_A, BA));
+    fc_tokenizer_destroy(&found);
+  }
+  fc_tokenizer_destroy(&tok);
+  snprintf(path, sizeof path, "%s/tokenizer.bin", folder);
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(rmdir(folder), 0);
+}
+
 static void the_real_one(void **state) {
   (void)state;
   const char *path = "../shared/tokenizers/llama2c/tok512.bin";
@@ -116,7 +140,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(merges_by_score), cmocka_unit_test(bytes_stand_for_what_is_lacking),
       cmocka_unit_test(malformed_files), cmocka_unit_test(a_saved_one_reads_back),
-      cmocka_unit_test(the_real_one),
+      cmocka_unit_test(of_a_model),      cmocka_unit_test(the_real_one),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
