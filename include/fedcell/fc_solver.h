@@ -148,6 +148,58 @@ typedef struct {
 /* Collective. INFEASIBLE if a device is, or if all together need more than the band. */
 fc_err fc_altd_solve(const fc_altd_problem *p, const fc_reduction *over, fc_altd_solution *out);
 
+/* ---- success: probability that an upload arrives [SW (15)] --------------------------------------
+ *
+ * Rayleigh fading, interferers in a Poisson field. As printed:
+ *   exp( - W d N0 theta r^2 / (P (2 phi)^(alpha/2-1))
+ *        - phi pi r^2 theta^(2/alpha) int_0^inf (1 - e^(-c x)) / (1 + x^(alpha/2)) dx ),
+ *   c = (12/5) pi theta^(2/alpha).
+ * Corrected: r^alpha for r^2 / (2 phi)^(alpha/2-1); c = (12/5) pi phi r^2 theta^(2/alpha), the
+ * correlation of a user with its own cell; theta P_I/P for theta where interference is meant, as
+ * the interferers send with their own power P_I. */
+typedef enum { FC_FORMULAS_PRINTED, FC_FORMULAS_CORRECTED } fc_formulas;
+
+typedef struct {
+  fc_rows_here rows; /* none */
+  double share, bandwidth_hz, noise_psd_w_per_hz, threshold, distance_m, power_w;
+  double pathloss_exponent, density_per_m2;
+  double interferer_power_w; /* P_I, corrected only; NAN: P */
+  int formulas;              /* fc_formulas */
+} fc_success_problem;
+
+typedef struct {
+  fc_answer answer;
+  double probability; /* 0 where alpha <= 2: the interference of the plane is infinite */
+} fc_success_solution;
+
+/* Local. */
+fc_err fc_success_solve(const fc_success_problem *p, fc_success_solution *out);
+
+/* ---- power: a device's transmit power [SW (14), (21)] -------------------------------------------
+ *
+ * Global minimum over 0 < P <= max_power_w. As printed, with lambda_n the success probability,
+ *   sum_n (1-beta_n) (1-lambda_n(P)) (16 xi zeta2/eps B_n + 4 zeta1/eps) + mu sum_n beta_n P E.
+ * Corrected: 1 - beta_n lambda_n(P) for the first two factors, 8 for 16, and the corrected lambda,
+ * interferers at max_power_w unless told otherwise. */
+typedef struct {
+  fc_rows_here rows;
+  const double *selected, *share, *previous_bound; /* (n) of modules: beta, d, B */
+  double max_power_w, delay_s, mu, xi, eps, zeta1, zeta2;
+  double bandwidth_hz, noise_psd_w_per_hz, threshold, distance_m;
+  double pathloss_exponent, density_per_m2;
+  double interferer_power_w; /* corrected only; NAN: max_power_w */
+  int formulas;              /* fc_formulas */
+} fc_power_problem;
+
+typedef struct {
+  fc_answer answer;
+  double power_w;
+  double objective; /* there; where P -> 0 is the infimum, P is so small that this is it but 1e-9 */
+} fc_power_solution;
+
+/* Local. The minimum is found by branch and bound, to 1e-7 of the objective. */
+fc_err fc_power_solve(const fc_power_problem *p, fc_power_solution *out);
+
 /* ---- the table of solvers --------------------------------------------------------------------
  */
 

@@ -61,6 +61,7 @@ void fc_root_tell(fc_root *r, double f, double slope);
 #define FC_LAST_FIELD                                                                              \
   { NULL, FC_FIELD_NUMBER, 0, 0, 0, {FC_DRAW_NONE, 0, 0}, NULL }
 
-extern const fc_solver fc_solver_jcpba, fc_solver_bandwidth, fc_solver_switch, fc_solver_altd;
+extern const fc_solver fc_solver_jcpba, fc_solver_bandwidth, fc_solver_switch, fc_solver_altd,
+    fc_solver_success, fc_solver_power;
 
 #endif
