@@ -226,13 +226,15 @@ step_scripts() {
   done
 }
 
-# Every other executable of tests/slurm is one test, under a Slurm of its own.
+# Every other executable of tests/slurm is one test, under a Slurm of its own: all at once, as they
+# mostly wait.
 step_slurm() {
   local script
   for script in tests/slurm/*.sh; do
     [[ -x $script && $script != */up.sh ]] || continue
-    run_script slurm "slurm.$(basename "$script" .sh)" tests/slurm/up.sh "$script"
+    run_script slurm "slurm.$(basename "$script" .sh)" tests/slurm/up.sh "$script" &
   done
+  wait
 }
 
 step_analysis() {

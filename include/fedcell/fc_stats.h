@@ -18,8 +18,8 @@ typedef struct {
   double mean, low, high;
 } fc_mean_interval;
 
-/* x (n), n >= 0. low and high are NaN for fewer than two values; all are NaN for none, and if any of
- * x is. */
+/* x (n), n >= 0. low and high are NaN for fewer than two values; all are NaN for none, and if any
+ * of x is. */
 fc_mean_interval fc_mean_of(const double *x, int n);
 
 #endif

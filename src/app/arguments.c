@@ -50,7 +50,8 @@ static const option options[] = {
     {"pretrain", FLAG, AT(pretrain), NULL, "make the embedded bases of all points that lack one"},
     {"target-loss", TEXT, AT(target_loss), "X", "cost until the test loss is at most X"},
     {"target-accuracy", TEXT, AT(target_accuracy), "X",
-     "cost until the test accuracy is at least X (default: the test loss that all runs reach)"},
+     "cost until the test accuracy is at least X (default: 0.9 of the middle group's fall in "
+     "loss)"},
     {"model", TEXT, AT(model), "PATH", "model folder, or a model file of llama2.c"},
     {"tokenizer", TEXT, AT(tokenizer), "PATH",
      "its tokeniser (default: in the model folder, beside a model file)"},

@@ -70,16 +70,17 @@ static fc_err run_point(const fc_comm *comm, const fc_arguments *a, const fc_poi
                         fc_config *cfg, size_t number) {
   char label[FC_SWEEP_LABEL_SIZE], path[FC_PATH_SIZE], mark[FC_PATH_SIZE];
   fc_arguments run = *a;
-  FC_TRY(fc_sweep_label(p->sweep, number, cfg, label));
-  FC_TRY(fc_points_path(p, a->folder, label, ".h5", path));
-  FC_TRY(fc_points_path(p, a->folder, label, FC_MARK_ENDING, mark));
-  FC_TRY(fc_agree(comm, comm->rank == 0 ? check_result(p, number, path) : FC_ERR_OK));
+  fc_err err = fc_sweep_label(p->sweep, number, cfg, label);
+  if (err == FC_ERR_OK) err = fc_points_path(p, a->folder, label, ".h5", path);
+  if (err == FC_ERR_OK) err = fc_points_path(p, a->folder, label, FC_MARK_ENDING, mark);
+  if (err == FC_ERR_OK && comm->rank == 0) err = check_result(p, number, path);
+  FC_TRY(fc_agree(comm, err));
   if (comm->rank == 0) unlink(mark); /* of an earlier try */
   FC_TRY(fc_comm_barrier(comm));
   run.output = path;
   run.resume = true;
   fc_app_say("point %zu of %zu: %s\n", number, fc_sweep_count(p->sweep), label);
-  fc_err err = fc_app_run_told(comm, &run, cfg);
+  err = fc_app_run_told(comm, &run, cfg);
   if (err != FC_ERR_OK && err != FC_ERR_STOPPED) leave_mark(mark, err);
   return err;
 }

@@ -3,6 +3,7 @@
 #include "fedcell/fc_compare.h"
 #include "federation.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const fc_metric_names[FC_METRICS] = {
@@ -93,30 +94,22 @@ _Static_assert(FC_METRIC_bits == FC_METRIC_rounds + 3 &&
                    FC_METRIC_target_bits == FC_METRIC_target_rounds + 3,
                "costs stand in this order");
 
-static void take_figures(run *r, const fc_compare_target *target) {
-  size_t last = fc_table_rows(r->rounds) - 1, row = 0;
+static void take_final(run *r) {
+  size_t last = fc_table_rows(r->rounds) - 1;
   r->value[FC_METRIC_test_loss] = fc_table_get(r->rounds, last, TEST_LOSS);
   r->value[FC_METRIC_test_accuracy] = fc_table_get(r->rounds, last, TEST_ACCURACY);
   take_costs(r, last, FC_METRIC_rounds);
-  while (row <= last && !meets(r, row, target)) row++;
-  r->reached = row <= last;
+}
+
+static void take_costs_to_target(run *r, const fc_compare_target *target) {
+  size_t rows = fc_table_rows(r->rounds), row = 0;
+  while (row < rows && !meets(r, row, target)) row++;
+  r->reached = row < rows;
   if (r->reached) {
     take_costs(r, row, FC_METRIC_target_rounds);
   } else {
     for (fc_metric m = FC_METRIC_target_rounds; m < FC_METRICS; m++) r->value[m] = NAN;
   }
-}
-
-/* The largest over runs of the least test loss that a run has seen. */
-static double common_loss(const run *runs, size_t n) {
-  double common = -INFINITY;
-  for (size_t i = 0; i < n; i++) {
-    double least = INFINITY;
-    for (size_t row = 0; row < fc_table_rows(runs[i].rounds); row++)
-      least = fmin(least, fc_table_get(runs[i].rounds, row, TEST_LOSS));
-    common = fmax(common, least);
-  }
-  return common;
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
@@ -179,6 +172,31 @@ static fc_err make_label(const run *r, const option_list *list, char **out) {
   return FC_ERR_OK;
 }
 
+static int compare_losses(const void *a, const void *b) {
+  const double *x = a, *y = b;
+  return (*x > *y) - (*x < *y);
+}
+
+/* Nine tenths of the way from where all begin to where the middle group ends: the better half of
+ * the groups reach it. x (n): room for the groups' final losses. */
+static double choose_loss(const run *runs, size_t n, double *x) {
+  double start = 0;
+  size_t groups = 0;
+  for (size_t i = 0; i < n; i++) {
+    size_t members = 0;
+    double sum = 0;
+    start += fc_table_get(runs[i].rounds, 0, TEST_LOSS) / (double)n;
+    for (size_t k = i; runs[i].group == i && k < n; k++) {
+      if (runs[k].group != i) continue;
+      sum += runs[k].value[FC_METRIC_test_loss];
+      members++;
+    }
+    if (members > 0) x[groups++] = sum / (double)members;
+  }
+  qsort(x, groups, sizeof *x, compare_losses);
+  return round(1e3 * (start + 0.9 * (x[(groups - 1) / 2] - start))) / 1e3;
+}
+
 static const run *partner_of(const run *runs, size_t n, const run *r) {
   for (size_t i = 0; i < n; i++)
     if (runs[i].group == 0 && runs[i].seed == r->seed) return &runs[i];
@@ -221,10 +239,16 @@ static fc_err fill_groups(const run *runs, size_t n, fc_comparison *c) {
 /* ---- all together ---------------------------------------------------------------------------- */
 
 static fc_err compare(const char *const *paths, run *runs, size_t n, fc_comparison *c) {
-  for (size_t i = 0; i < n; i++) FC_TRY(read_run(paths[i], &runs[i]));
-  if (isnan(c->target.loss) && isnan(c->target.accuracy)) c->target.loss = common_loss(runs, n);
-  for (size_t i = 0; i < n; i++) take_figures(&runs[i], &c->target);
+  double *x = NULL;
+  for (size_t i = 0; i < n; i++) {
+    FC_TRY(read_run(paths[i], &runs[i]));
+    take_final(&runs[i]);
+  }
   FC_TRY(group_runs(runs, n));
+  FC_TRY(fc_alloc(n, sizeof *x, &x));
+  if (isnan(c->target.loss) && isnan(c->target.accuracy)) c->target.loss = choose_loss(runs, n, x);
+  fc_free(x);
+  for (size_t i = 0; i < n; i++) take_costs_to_target(&runs[i], &c->target);
   return fill_groups(runs, n, c);
 }
 
