@@ -72,3 +72,17 @@ sweep_of --status "$TEST_TMP/stopped" >"$TEST_TMP/said"
 grep -q '^  begun *1  1$' "$TEST_TMP/said" || fail "$(cat "$TEST_TMP/said")"
 fedcell_on 1 sweep "$sweep" --index 1 --folder "$TEST_TMP/stopped" >"$TEST_TMP/said" 2>&1
 grep -q 'continuing after round' "$TEST_TMP/said" || fail "$(cat "$TEST_TMP/said")"
+
+# jobs/sweep-local.sh told to stop: running points write a checkpoint, no further one is begun
+jobs/sweep-local.sh "$sweep" --slots 2 --folder "$TEST_TMP/local" >"$TEST_TMP/log" 2>&1 &
+job=$!
+for ((i = 0; i < 600; i++)); do
+  [[ -z $(find "$TEST_TMP/local" -name '*.ckpt.h5' 2>/dev/null) ]] || break
+  sleep 0.1
+done
+kill -TERM "$job"
+code=0
+wait "$job" || code=$?
+[[ $code -eq 75 ]] || fail "sweep-local.sh: exit code $code, not 75: $(cat "$TEST_TMP/log")"
+[[ $(grep -c '] point ' "$TEST_TMP/log") -le 4 ]] || fail "points were begun after the stop: $(cat "$TEST_TMP/log")"
+grep -q '^  begun *[1-9]' "$TEST_TMP/log" || fail "nothing is begun: $(cat "$TEST_TMP/log")"
