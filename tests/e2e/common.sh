@@ -60,3 +60,17 @@ expect_failure() {
   [[ $(grep -cF -- "$text" "$out") -eq 1 ]] ||
     fail "'$text' is not there exactly once after: $* ($(head -c 900 "$out"))"
 }
+
+# copy_project FOLDER: all of the project but what was built, and a home and cache of its own, for what a
+# reader of the documents types there.
+copy_project() {
+  mkdir -p "$1" "$TEST_TMP/home"
+  tar -c --exclude='./build*' --exclude=./.git --exclude=./results . | tar -x -C "$1"
+  export HOME=$TEST_TMP/home OMPI_MCA_rmaps_base_oversubscribe=1
+  allow_mpi_as_root
+}
+
+# shorten_sweeps FOLDER: its sweeps take two rounds a point, from a base that was hardly pretrained.
+shorten_sweeps() {
+  sed -i -e 's/^\( *federation.rounds\): .*/\1: 2/' -e 's/^set:$/&\n  pretrain.steps: 10/' "$1"/jobs/sweeps/*.yaml
+}
