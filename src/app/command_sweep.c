@@ -198,9 +198,10 @@ static fc_err check(const fc_comm *comm, const fc_arguments *a, const fc_points 
   FC_TRY(visit_unlike(p, estimate_point, &n));
   if (a->json)
     return fc_app_say_json(
-        json_pack("{s:I, s:I, s:f, s:f, s:f}", "points", (json_int_t)fc_sweep_count(p->sweep),
-                  "hungriest", (json_int_t)n.hungriest, "node_bytes", n.most.node_bytes,
-                  "rank_bytes", n.most.rank_bytes, "flop_per_round", n.most.flop_per_round));
+        json_pack("{s:I, s:I, s:I, s:f, s:f, s:f}", "points", (json_int_t)fc_sweep_count(p->sweep),
+                  "hungriest", (json_int_t)n.hungriest, "participants",
+                  (json_int_t)n.most.participants, "node_bytes", n.most.node_bytes, "rank_bytes",
+                  n.most.rank_bytes, "flop_per_round", n.most.flop_per_round));
   fc_app_say("%zu points; at most %s a node, point %zu\n", fc_sweep_count(p->sweep),
              fc_app_human(text, n.most.node_bytes, "B"), n.hungriest);
   return FC_ERR_OK;
