@@ -1,11 +1,12 @@
 """compare.py's training: the same devices, adapters, tokens and steps on all sides, in f32 and in bf16; cases SIZE/DEVICESxBATCH."""
 
 import collections
+import functools
 import json
 import math
 
 import bases
-from pairs import interval_of_median, measure, rate_of, ratio, timed, told
+from pairs import interval_of_median, measure, rate_of, ratio, told
 from torch_side import PeftLoop, PlainLoop
 
 LENGTH, STEPS, LEARNING_RATE = 128, 2, 1e-2
@@ -41,19 +42,12 @@ def fedcell_side(fedcell, case, folder, tokens, precision):
     return sample
 
 
-def fastest(loops):
-    """Of PyTorch's ways to the same precision, by their name."""
-    for loop in loops.values():
-        loop.run()  # warm
-    seconds = {name: min(timed(loop.run)[0] for _ in range(2)) for name, loop in loops.items()}
-    return min(seconds, key=seconds.get)
-
-
 def torch_side(opponent, ways, folder, tokens):
-    """The sample of the fastest way, and that way's name."""
+    """The sample of the fastest of PyTorch's ways to a precision, and that way's name."""
     loops = {way: OPPONENTS[opponent](folder / "base", folder / "adapter", way, tokens, STEPS, LEARNING_RATE) for way in ways}
-    way = fastest(loops)
-    return lambda: rate_of(loops[way].run, tokens.numel() * STEPS), way
+    samples = {way: functools.partial(rate_of, loop.run, tokens.numel() * STEPS) for way, loop in loops.items()}
+    way = max(ways, key=lambda way: samples[way]()[0]) if len(ways) > 1 else ways[0]
+    return samples[way], way
 
 
 def make_sides(case, fedcell, folder):
@@ -106,7 +100,8 @@ def compare(case, fedcell, folder, rounds):
 
 def table(rows):
     """Markdown."""
-    lines = ["| model | devices x batch | precision | fedcell, token/s | / own f32 | A: plain loop, token/s | fedcell / A | fedcell / B (PEFT) | loss, from A's |",
+    lines = ["| model | devices x batch | precision | fedcell, token/s | / own f32 | A: plain loop, token/s | fedcell / A | fedcell / B (PEFT) | "
+             "loss, from A's |",
              "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
     for row in rows:
         size, work = row["case"].split("/")
