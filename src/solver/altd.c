@@ -56,7 +56,8 @@ static fc_altd_point point_at(const fc_altd_device *d, double band, double air_s
 
 /* The root of dE/dt between the limits, or the limit that it lies beyond. */
 static fc_altd_point solve_exact(const fc_altd_device *d, double band) {
-  const double most = fc_altd_air_most(d), least = fmin(fc_altd_air_least(d, band), most);
+  const double most = fmax(0.0, fc_altd_air_most(d)); /* below 0 by rounding at most */
+  const double least = fmin(fc_altd_air_least(d, band), most);
   if (!(d->a > 0)) return point_at(d, band, 0.0);
   fc_root r = fc_root_begin(least, most, most, 1e-15);
   while (!r.done) {

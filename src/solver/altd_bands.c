@@ -42,7 +42,8 @@ static reduced reduce(const fc_altd_device *d, double price, double air_s) {
 /* The band that the device buys at this price; *air_s: where to look, then the time found. */
 static double demand(const fc_altd_device *d, double price, double *air_s) {
   if (!(d->a > 0)) return 0.0;
-  const double most = fc_altd_air_most(d), least = fmin(most, d->k * d->a / d->p_max);
+  const double most = fmax(0.0, fc_altd_air_most(d));
+  const double least = fmin(most, d->k * d->a / d->p_max);
   fc_root r = fc_root_begin(least, most, *air_s > 0 ? *air_s : most, 1e-14);
   while (!r.done) {
     const reduced at = reduce(d, price, r.x);
