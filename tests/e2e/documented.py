@@ -116,7 +116,7 @@ def execute(block, folder, between):
             if between:
                 run(block, between, False, folder)
     elif block.language == "diff":
-        patch = ["patch", "-p1", "--no-backup-if-mismatch"]
+        patch = ["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch"]
         if subprocess.run(patch, input=block.text, text=True, cwd=folder).returncode != 0:
             block.fail("does not apply")
     elif block.language in FILES and block.file:
