@@ -33,6 +33,21 @@ commands() { sed -n "$1" "$2" | sort -u; }
 diff <("$program" --help | commands 's/^  fedcell \([a-z]*\).*/\1/p' /dev/stdin) \
   <(commands 's/^| `fedcell \([a-z]*\).*/\1/p' README.md) || fail "README.md's table of commands"
 
+# runs that stand within the text, as those behind the measured figures: their files and settings are right
+# shellcheck disable=SC2016 # backquotes of the document
+grep -oE '`[^`]*build/fedcell (run|check) jobs/[^`]*`' README.md |
+  sed 's|.*\(build/fedcell .*\)`$|\1|' >"$TEST_TMP/within"
+(($(wc -l <"$TEST_TMP/within") >= 3)) || fail "README.md names no runs within its text"
+while read -r -a words; do
+  if [[ ${words[2]} == */sst2-* && ! -d ../shared/data/sst2 ]]; then
+    echo "not checked, as SST-2 is not there: ${words[*]}"
+    continue
+  fi
+  # the fetched weights may not be there
+  if [[ ${words[2]} == *-minilm.yaml ]]; then words+=(--set model.base=embedded); fi
+  "$program" check "${words[@]:2}" >"$TEST_TMP/said" 2>&1 || fail "${words[*]}: $(tail -n 5 "$TEST_TMP/said")"
+done <"$TEST_TMP/within"
+
 # the check must be able to fail
 mkdir -p "$TEST_TMP/other/tests/e2e"
 cp tests/e2e/documented.py "$TEST_TMP/other/tests/e2e"
