@@ -6,9 +6,9 @@
  * tokens or samples (64-bit), widths are int. `ld` is the distance between rows in elements.
  * Kernels are single-threaded apart from the products and fc_k_fixed_sum, which use OpenMP threads
  * when they are large and not inside a parallel region. A row's bits depend on the row and the
- * weights alone: neither on how many other rows there are nor on the threads. Sums over rows (weight
- * gradients) do not depend on the threads either. NaN and infinities in an input show up in the
- * output. */
+ * weights alone: neither on how many other rows there are nor on the threads. Sums over rows
+ * (weight gradients) do not depend on the threads either. NaN and infinities in an input show up in
+ * the output. */
 #ifndef FC_KERNEL_H
 #define FC_KERNEL_H
 
@@ -195,17 +195,17 @@ FC_KERNEL(fc_k_xent, float *loss, int32_t *best, float *dlogits, const float *lo
 
 /* The (tied) head's table; where it has panels its products run in bf16. */
 typedef struct {
-  const float *W, *bias;        /* (V,C), (V) or NULL */
+  const float *W, *bias;            /* (V,C), (V) or NULL */
   const fc_bf16 *panels, *panels_t; /* of W and of W^T, both or none */
 } fc_lm_table;
 
 /* Floats of scratch for fc_k_lm_head. */
 size_t fc_k_lm_head_scratch(int64_t N, int C, int V);
-/* Product with the head and cross entropy in one, in chunks of words, so that (N,V) logits are never
- * stored: logits = x W^T + bias. x (N,C); scale (N), one a row: rows of several devices may share
- * the product. loss as above; best too, but -1 where ignored, since ignored rows cost nothing here.
- * dx (N,C) is overwritten, dW (V,C) and dbias are added to; each of dx, dW, dbias, best may be NULL
- * (dx NULL: forward only). The twin takes W, not the panels. */
+/* Product with the head and cross entropy in one, in chunks of words, so that (N,V) logits are
+ * never stored: logits = x W^T + bias. x (N,C); scale (N), one a row: rows of several devices may
+ * share the product. loss as above; best too, but -1 where ignored, since ignored rows cost nothing
+ * here. dx (N,C) is overwritten, dW (V,C) and dbias are added to; each of dx, dW, dbias, best may
+ * be NULL (dx NULL: forward only). The twin takes W, not the panels. */
 FC_KERNEL(fc_k_lm_head, float *loss, int32_t *best, float *dx, float *dW, float *dbias,
           const float *x, const fc_lm_table *table, const int32_t *targets, const float *scale,
           int64_t N, int C, int V, float *scratch);
@@ -242,8 +242,8 @@ float fc_k_max_abs_difference(const float *x, const float *y, int64_t n);
 /* ---- fixed point --------------------------------------------------------------------------------
  */
 
-/* sum (n) += sum over the N rows of llrint(weight[row] (x[row] - base) scale), x (N,n) ldx, base (n)
- * or NULL; rows of weight 0 are not looked at. Exact in any order of rows and calls; the caller
+/* sum (n) += sum over the N rows of llrint(weight[row] (x[row] - base) scale), x (N,n) ldx, base
+ * (n) or NULL; rows of weight 0 are not looked at. Exact in any order of rows and calls; the caller
  * picks the scale (a power of two) so that no sum overflows: |sum| < 2^63. What is added must be
  * finite (an integer cannot say NaN): see fc_k_max_abs_difference. Uses OpenMP threads when large,
  * as the products do. */

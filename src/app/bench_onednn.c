@@ -20,7 +20,7 @@ bool fc_onednn_there(void) {
   do {                                                                                             \
     const dnnl_status_t status_ = (call);                                                          \
     if (status_ != dnnl_success)                                                                   \
-      return fc_fail(FC_ERR_DATA, "oneDNN: %s: status %d", #call, (int)status_);               \
+      return fc_fail(FC_ERR_DATA, "oneDNN: %s: status %d", #call, (int)status_);                   \
   } while (0)
 
 /* A copy of memory `from` in the order and type of `to`. */
