@@ -207,8 +207,9 @@ fc_err fc_train_participants(fc_federation *fed, fc_round *round) {
   fc_err_carry carry = {0};
   atomic_bool failed = false;
   int cohorts = cohorts_of(&fed->threads, round->count);
-  int threads = cohorts < fed->threads.n ? cohorts : fed->threads.n;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads > 0 ? threads : 1)
+  if (cohorts == 0) return FC_ERR_OK;
+#pragma omp parallel for schedule(dynamic, 1)                                                      \
+    num_threads(cohorts < fed->threads.n ? cohorts : fed->threads.n)
   for (int c = 0; c < cohorts; c++) {
     if (atomic_load(&failed)) continue;
     int64_t first = 0, count = 0;

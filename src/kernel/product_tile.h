@@ -24,6 +24,12 @@ TILE_NAME(tile)(const tile_task *t, const int rows, const int vectors) {
     for (int v = 0; v < vectors; v++) sum[r][v] = TILE_SET1(0.0f);
 #pragma GCC unroll 4
   for (int g = 0; g < (rows + 2) / 3; g++) p[g] = t->a + 3 * g * a_row;
+  if (t->K <= SHORT_K || t->K >= LONG_K) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) __builtin_prefetch(t->c + r * t->ldc + v * TILE_LANES, 1);
+  }
   for (int64_t k = 0; k < t->K; k++) {
     TILE_VECTOR bk[2];
 #pragma GCC unroll 2

@@ -40,7 +40,9 @@ static void check_kind(tile_kind kind, fc_product p) {
   if (p.accumulate) p.bias = normals(p.N, 1, 4);
   row_block(kind, &p, C, ldc, A, lda, B, ldb);
   product_by_definition(&p, expected, ldc, A, lda, B, ldb);
-  assert_close(C, expected, ldc * p.M, 3e-6 * sqrt((double)p.K + 1), 1e-6);
+  /* partial sums grow with the root of their length, and a chain rounds each of them */
+  const double chain = p.K < PANEL_K ? (double)p.K : PANEL_K;
+  assert_close(C, expected, ldc * p.M, 3e-7 * (10 + sqrt((double)p.K * chain)), 1e-6);
   free_arrays();
 }
 
