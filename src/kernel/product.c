@@ -17,8 +17,9 @@ enum {
   MAX_LANES = 16,
   MAX_WIDTH = 2 * MAX_LANES,
   MAX_TILE_ROWS = 12,
-  PREFETCH_FROM_K = 128, /* shorter sums are over before C's lines, far apart, have come */
-  ROW_BLOCK = 384,    /* rows of A that pass over a panel: PANEL_K of each fit the second cache */
+  SHORT_K = 16,    /* C's lines, far apart, are fetched ahead: short sums do little but wait for */
+  LONG_K = 128,    /* them, long ones have the time; in between it costs more than it brings */
+  ROW_BLOCK = 384, /* rows of A that pass over a panel: PANEL_K of each fit the second cache */
   PACK_FROM_ROWS = 96 /* fewer rows read an untransposed B where it lies */
 };
 /* Below both, threads cost more than they bring. Few rows are limited by reading B. */
