@@ -105,9 +105,11 @@ void fc_model_init_weights(const fc_model *model, uint64_t seed, bool heads_only
 typedef struct {
   const char *const *targets; /* PEFT's target_modules: "query", "c_attn", ...; "all-linear" */
   size_t n_targets;
-  int lora_rank;            /* R */
-  float alpha;              /* scale alpha/R */
-  float dropout;            /* on the adapter's input, training only */
+  int lora_rank;   /* R */
+  float alpha;     /* scale alpha/R */
+  float dropout;   /* on the adapter's input, training only */
+  int first_block; /* nothing below this block is trained, embeddings neither; 0: all may be;
+                      PEFT's layers_to_transform */
   const char *const *saved; /* PEFT's modules_to_save: whole modules trained as they are:
                                "classifier", "pooler", a tensor's or module's name;
                                "head": the whole classification head; "all" */
@@ -142,14 +144,60 @@ fc_lora_settings fc_trainable_lora(const fc_trainable *t);
 void fc_trainable_init(const fc_trainable *t, uint64_t seed, float *theta);
 /* weights (blob) <- the model's weights with theta merged in: W + s B A, replaced tensors. */
 void fc_trainable_merge(const fc_trainable *t, const float *theta, float *weights);
+
+/* ---- pruned views -----------------------------------------------------------------------------
+ *
+ * A pruned model is no copy: fc_model_reorder has put the most important heads and neurons of a
+ * block first, and a view is how many of each count. */
+
+/* Of one block: its first `heads` groups of heads (shape.kv_heads groups; where keys are not shared
+ * a group is one head) and its first `neurons` neurons of the MLP (of shape.ffn), 1 or more each.
+ */
+typedef struct {
+  int heads, neurons;
+} fc_block_view;
+
+/* What a device works on. All zero: the whole model, and all that its trainable trains. */
+typedef struct {
+  const fc_block_view *view; /* (layers), NULL: whole; borrowed */
+  /* Only what lies in the blocks [first_block, next_block) is trained, and, where next_block is the
+   * number of layers, what follows them; the backward pass ends there. Values are theta's
+   * everywhere. 0, 0: all. */
+  int first_block, next_block;
+} fc_scope;
+
+/* How many floats of theta the scope trains; they begin at *first. */
+size_t fc_trainable_window(const fc_trainable *t, const fc_scope *scope, size_t *first);
+
 /* FLOP of one forward and of one backward pass per token at this sequence length, counted from the
  * architecture: 2 FLOP per weight and token; backward activation gradients down to the deepest
- * trained layer; weight gradients only where trained; attention scores and head included. */
+ * trained layer; weight gradients only where trained. */
 typedef struct {
   double forward_flop, backward_flop;
 } fc_flop_count;
+typedef struct {
+  double sequence_length;
+  bool with_lm_loss;                    /* the LM head, else the classification head */
+  bool without_attention, without_head; /* leave out attention's scores, the head */
+} fc_flop_request;
+/* scope NULL: whole. */
+fc_flop_count fc_trainable_flop(const fc_trainable *t, const fc_scope *scope,
+                                const fc_flop_request *request);
+/* Everything included, of the whole model. */
 fc_flop_count fc_trainable_flop_per_token(const fc_trainable *t, double sequence_length,
                                           bool with_lm_loss);
+/* Weights (with biases and norms) of the blocks [first, next); view NULL: whole. */
+size_t fc_model_block_weights(const fc_model *model, const fc_block_view *view, int first,
+                              int next);
+
+/* Importance of every group of heads and every neuron without data: squared norms of the weights
+ * that it is made of. heads (layers, kv_heads), neurons (layers, ffn), overwritten. With data:
+ * fc_model_importance. */
+void fc_model_weight_importance(const fc_model *model, double *heads, double *neurons);
+/* Puts the heads and neurons of the blocks [first, next) in order of falling importance (equal ones
+ * keep theirs) in `weights` (blob); the model's function stays. */
+fc_err fc_model_reorder(const fc_model *model, int first, int next, const double *heads,
+                        const double *neurons, float *weights);
 
 /* ---- computing --------------------------------------------------------------------------------
  */
@@ -169,7 +217,12 @@ typedef struct {
 /* For forward passes alone (far smaller); for training with all activations that the backward pass
  * needs; or with the blocks' inputs alone, from which the backward pass computes the rest again:
  * the same bits for about a third more work and a fraction of the memory. */
-typedef enum { FC_WORK_FORWARD, FC_WORK_TRAIN, FC_WORK_RECOMPUTE } fc_work_kind;
+typedef enum {
+  FC_WORK_FORWARD,
+  FC_WORK_TRAIN,
+  FC_WORK_RECOMPUTE,
+  FC_WORK_IMPORTANCE /* recomputes; all blocks are gone through though nothing is trained */
+} fc_work_kind;
 
 typedef struct fc_work fc_work; /* activations and scratch of one thread, one slab */
 /* max_rows tokens, max_sequences sequences, none longer than max_length. t may be NULL: the model
@@ -200,6 +253,7 @@ typedef struct {
   const fc_trainable *trainable; /* NULL: the workspace's. Trains the same tensors, with an adapter
                                     rank up to its rank */
   const float *theta;
+  fc_scope scope;
   fc_rng dropout;        /* as above */
   float *dtheta;         /* added to: gradient of the mean over the device's own targets */
   fc_loss_result result; /* added to */
@@ -210,6 +264,35 @@ typedef struct {
  * (may be NULL) is the member that it comes from, -1 if the batch is at fault. */
 fc_err fc_model_cohort_grad(fc_work *work, fc_member *members, int n, const fc_batch *batch,
                             fc_loss_kind kind, int *failed);
+/* fc_model_loss of n devices at once, each with its own theta and view. */
+fc_err fc_model_cohort_loss(fc_work *work, fc_member *members, int n, const fc_batch *batch,
+                            fc_loss_kind kind, int *failed);
+/* heads (layers, kv_heads), neurons (layers, ffn) += the squared derivative of each sequence's mean
+ * loss with respect to a mask on the output of each group of heads and each neuron: the Fisher
+ * score of [Kwon+ 2022]. The work is of kind FC_WORK_IMPORTANCE; errors as fc_model_loss. */
+fc_err fc_model_importance(fc_work *work, const fc_batch *batch, fc_loss_kind kind, double *heads,
+                           double *neurons);
+
+/* Learning from another model instead of from targets [FedBiOT; Hinton+ 2015]:
+ *   hidden_weight mean((h*-h)^2) / mean(h*^2) + kl_weight mean over rows of KL(softmax z* ||
+ * softmax z) h*, h (N,C): inputs of the teacher's and the student's blocks named here (of the same
+ * width; a block beyond the last: what goes into the final norm); z*, z: logits, for CLASSIFY one
+ * row a sequence, else one a token. */
+typedef struct {
+  fc_work *teacher; /* of its model, of any kind, as large as the student's */
+  const float *teacher_theta;
+  int teacher_block, student_block;
+  float hidden_weight, kl_weight;
+} fc_distillation;
+typedef struct {
+  double hidden_sum, kl_sum; /* of (h*-h)^2/mean(h*^2) over elements, of KL over rows */
+  int64_t elements, rows;
+} fc_distill_result;
+/* member->dtheta += the gradient of the above by the student's theta; adds to *result (and not to
+ * member->result). The whole batch is the member's. */
+fc_err fc_model_distill_grad(fc_work *student, fc_member *member, const fc_batch *batch,
+                             fc_loss_kind kind, const fc_distillation *d,
+                             fc_distill_result *result);
 /* Logits: (sequences, labels) for CLASSIFY, (N, vocab) else. For tests and generation. */
 fc_err fc_model_logits(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                        float *logits);

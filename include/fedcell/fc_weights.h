@@ -39,6 +39,10 @@ typedef struct fc_shared_weights fc_shared_weights;
 fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratch, bool with_panels,
                         fc_err (*fill)(void *arg, float *weights), void *arg,
                         fc_shared_weights **out);
+/* Collective. The node's first rank changes the weights in place by change(arg, weights) while all
+ * others wait; their panels are packed anew. No other rank may read them meanwhile. */
+fc_err fc_weights_change(const fc_comm *comm, fc_shared_weights *shared, fc_model *model,
+                         fc_err (*change)(void *arg, float *weights), void *arg);
 /* Local. What the file takes. */
 size_t fc_weights_share_bytes(const fc_model *model, bool with_panels);
 void fc_weights_unshare(fc_shared_weights **shared);

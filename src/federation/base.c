@@ -113,8 +113,13 @@ static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
   static const char *const all[] = {"all"};
   const char *targets[NAMES_MAX], *saved[NAMES_MAX];
   bool full = strcmp(fc_config_string(cfg, "adapter.kind"), "full") == 0;
+  int layers = fc_model_get_shape(task->model)->layers;
+  int64_t last = fc_config_int(cfg, "adapter.last_blocks");
+  FC_CHECK(last <= layers, USAGE, "adapter.last_blocks is %lld, but the model has %d blocks",
+           (long long)last, layers);
   fc_trainable_spec spec = {.targets = targets,
                             .saved = saved,
+                            .first_block = last > 0 ? layers - (int)last : 0,
                             .lora_rank = (int)fc_config_int(cfg, "adapter.rank"),
                             .alpha = (float)fc_config_real(cfg, "adapter.alpha"),
                             .dropout = (float)fc_config_real(cfg, "adapter.dropout")};

@@ -108,7 +108,7 @@ static fc_err work_through(fc_federation *fed, fc_round *round, fc_round_report 
 static fc_err one_round(fc_federation *fed, const fc_run_request *request, int64_t number,
                         fc_round_report *report) {
   double start = fc_wall_time_s();
-  fc_round round = {.number = number, .train_loss = NAN};
+  fc_round round = {.number = number, .train_loss = NAN, .notes = fc_round_notes_none};
   *report = (fc_round_report){.round = number, .rounds = fed->set.rounds, .train_loss = NAN};
   fc_err err = number == 0 ? evaluate_if_due(fed, 0, report) : work_through(fed, &round, report);
   report->sim_time_s = fed->sim_time_s;

@@ -136,7 +136,14 @@ fc_thread_room fc_room_of_run(const fc_task_setup *task, const fc_federation_set
 typedef struct {
   uint32_t device;
   double bandwidth_hz;
+  double power_w; /* of its upload; 0: as its profile says */
   double samples; /* |D_k|, the aggregation weight before normalising */
+  /* What it trains: NULL, zero: all of the run's. A trainable of lower rank (fc_trainable_fits) has
+   * a shorter theta, which begins its row of round->theta. Borrowed from the method. */
+  const fc_trainable *trainable;
+  fc_scope scope;
+  double pruning; /* share of the emulator that was left out; 0: none */
+  int module;     /* what it learns for, of several; else 0 */
   double tokens;  /* trained */
   fc_loss_result loss;
   double change; /* largest |theta_k - theta|: fc_measure_change */
@@ -144,6 +151,19 @@ typedef struct {
   fc_channel channel;
   fc_cost cost;
 } fc_participant;
+
+/* What only some methods tell of a round; NAN where one does not (fc_round_notes_none). The columns
+ * are in record.c. */
+typedef struct {
+  double planned_s, lower_bound_s; /* latency that the plan promised, and that none can beat */
+  double server_loss;              /* of the server's own training */
+  double emulator_loss;            /* test loss of the model that devices see */
+  double aggregation_error;        /* |new - exact mean of the products| / |exact mean| */
+  double risk_bound;               /* Phi_t of [SW (6)] */
+  double delay_s, bandwidth_steps; /* of Algorithm 1 of [SW] */
+  double participation_shortfall;  /* [SW (7d)]: largest v_n - mean subscription, 0 if met */
+} fc_round_notes;
+extern const fc_round_notes fc_round_notes_none;
 
 typedef struct {
   int64_t number; /* from 1 */
@@ -154,6 +174,7 @@ typedef struct {
   double latency_s, energy_j, uplink_bits, downlink_bits, flop, tokens;
   double train_loss;
   int64_t delivered;
+  fc_round_notes notes; /* the same on all ranks */
 } fc_round;
 
 struct fc_federation {
@@ -238,6 +259,13 @@ typedef struct fc_method {
   fc_err (*evaluate)(fc_federation *fed, fc_metrics *m);
   void (*save)(fc_federation *fed, fc_store_file *f);           /* into /state; or NULL */
   fc_err (*load)(fc_federation *fed, const fc_store_reader *r); /* or NULL */
+  /* Local; NULL: the trained weights both ways, forward and backward of the tokens. p->load of a
+   * participant that has trained: FLOP of its work, bits down and up. */
+  void (*bill)(const fc_federation *fed, const fc_round *round, fc_participant *p);
+  /* Local; or NULL. Adds the gradient of what the method adds to the devices' loss, before each
+   * optimiser step. theta, gradient as the participant's trainable has them. */
+  void (*regularise)(const fc_federation *fed, const fc_participant *p, const float *theta,
+                     float *gradient);
   /* Local. Bytes that a device's state holds on its rank while it is idle, and bits sent. */
   size_t (*device_bytes)(size_t P); /* or NULL: none */
   /* Local. What a rank holds for the rounds; NULL: participants' trained copies and records. */
@@ -247,6 +275,11 @@ typedef struct fc_method {
 const fc_method *fc_method_find(const char *name);
 
 /* Pieces that methods are put together from (plan.c, train.c, aggregate.c, evaluate.c). */
+/* Local. Deals the participants all[0..n), planned by the caller and in device order, to the ranks
+ * and makes room for what they train. */
+fc_err fc_plan_share_out(fc_federation *fed, fc_round *round);
+/* Local. The trainable of a participant: its own, or the run's. */
+const fc_trainable *fc_trainable_of(const fc_federation *fed, const fc_participant *p);
 /* Collective. Draws the participants and gives each an equal share of the band. */
 fc_err fc_plan_random(fc_federation *fed, fc_round *round);
 /* Collective. The participants train from the global model; then fc_plan_deliver. */
@@ -266,8 +299,8 @@ int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devi
 
 /* ---- records (record.c, checkpoint.c, provenance.c) ------------------------------------------ */
 
-/* What a participant's record takes in memory: 18 columns and the row's number. */
-enum { FC_RECORD_BYTES = 19 * sizeof(double) };
+/* What a participant's record takes in memory: 21 columns and the row's number. */
+enum { FC_RECORD_BYTES = 22 * sizeof(double) };
 fc_err fc_record_create(fc_federation *fed);
 /* Local. The report into the rounds' table (rank 0), own participants into theirs. round NULL: the
  * state before training. */

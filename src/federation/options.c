@@ -91,6 +91,9 @@ static const fc_option adapter_options[] = {
      "Modules trained whole and exchanged with the adapter, as PEFT's modules_to_save: classifier, "
      "pooler, any module or tensor; head: the whole classification head. Ignored for language "
      "models, which have none."},
+    {"adapter.last_blocks", FC_OPT_INT, "", "0", 0, 1000, NULL,
+     "Train the last so many blocks and what follows them only (PEFT's layers_to_transform): the "
+     "adapter of methods that cut the model in two. 0: no such limit."},
     {"adapter.init", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
      "Folder of a PEFT adapter (adapter_config.json, adapter_model.safetensors) from which "
      "training "

@@ -26,6 +26,11 @@ static void share_out(const fc_federation *fed, fc_round *round) {
   round->count = (uint32_t)count;
 }
 
+fc_err fc_plan_share_out(fc_federation *fed, fc_round *round) {
+  share_out(fed, round);
+  return fc_alloc((size_t)round->count * fed->P, sizeof(float), &round->theta);
+}
+
 static fc_err draw(fc_federation *fed, fc_round *round, uint32_t *device) {
   uint32_t devices = fc_cell_devices(fed->cell);
   fc_rng rng = fc_rng_open(fed->seed, FC_RNG_SELECTION, (uint64_t)round->number, 0);
@@ -37,8 +42,7 @@ static fc_err draw(fc_federation *fed, fc_round *round, uint32_t *device) {
                                      .samples = (double)samples,
                                      .bandwidth_hz = fc_cell_bandwidth_hz(fed->cell) / round->n};
   }
-  share_out(fed, round);
-  return fc_alloc((size_t)round->count * fed->P, sizeof(float), &round->theta);
+  return fc_plan_share_out(fed, round);
 }
 
 fc_err fc_plan_random(fc_federation *fed, fc_round *round) {
@@ -51,15 +55,33 @@ fc_err fc_plan_random(fc_federation *fed, fc_round *round) {
   return fc_agree(fed->comm, err);
 }
 
-/* A participant's bill: computing always; the link only for methods that use it. */
-static void deliver(const fc_federation *fed, const fc_round *round, fc_participant *p) {
-  fc_profile profile = fc_cell_profile(fed->cell, p->device);
-  p->channel = fc_cell_channel(fed->cell, &profile, (uint64_t)round->number, p->device);
-  double bits = fed->method->uses_radio ? (double)fed->P * fed->set.bits_per_weight : 0.0;
+const fc_trainable *fc_trainable_of(const fc_federation *fed, const fc_participant *p) {
+  return p->trainable ? p->trainable : fed->task.trainable;
+}
+
+/* What every method costs that has no more to say: the whole model computes, what is trained
+ * crosses the link, if the method uses it. */
+static void plain_bill(const fc_federation *fed, fc_participant *p) {
+  double weights = (double)fc_trainable_count(fc_trainable_of(fed, p));
+  double bits = fed->method->uses_radio ? weights * fed->set.bits_per_weight : 0.0;
   p->load = (fc_work_load){
       .flop = p->tokens * (fed->flop_per_token.forward_flop + fed->flop_per_token.backward_flop),
       .downlink_bits = bits,
       .uplink_bits = bits};
+}
+
+/* A participant's bill. */
+static void deliver(const fc_federation *fed, const fc_round *round, fc_participant *p) {
+  fc_profile profile = fc_cell_profile(fed->cell, p->device);
+  if (p->power_w > 0)
+    profile.tx_power_w = p->power_w;
+  else
+    p->power_w = profile.tx_power_w;
+  p->channel = fc_cell_channel(fed->cell, &profile, (uint64_t)round->number, p->device);
+  if (fed->method->bill)
+    fed->method->bill(fed, round, p);
+  else
+    plain_bill(fed, p);
   p->cost = fc_cell_cost(fed->cell, &profile, &p->channel, &p->load, p->bandwidth_hz);
 }
 

@@ -23,7 +23,27 @@ static const fc_column round_columns[] = {
     {"participants", "", "devices that took part", FC_COLUMN_I64},
     {"delivered", "", "devices whose update arrived", FC_COLUMN_I64},
     {"wall_time_s", "s", "what the simulation of this round took", FC_COLUMN_F64},
+    {"planned_time_s", "s", "time that the plan promised; NaN: the method promises none",
+     FC_COLUMN_F64},
+    {"lower_bound_s", "s", "proved: no plan of the method's kind is faster; NaN: not known",
+     FC_COLUMN_F64},
+    {"server_loss", "nat", "of the server's own training; NaN: it trains nothing", FC_COLUMN_F64},
+    {"emulator_loss", "nat", "test loss of the smaller model that devices see; NaN: there is none",
+     FC_COLUMN_F64},
+    {"aggregation_error", "",
+     "distance of the new adapter from the exact mean of the products, "
+     "relative; NaN: not measured",
+     FC_COLUMN_F64},
+    {"risk_bound", "", "bound of the risk's gap [SW (6)]; NaN: not computed", FC_COLUMN_F64},
+    {"delay_s", "s", "least common delay of the uploads [SW (18)]; NaN: not computed",
+     FC_COLUMN_F64},
+    {"bandwidth_steps", "", "trial delays until it was found; NaN: not computed", FC_COLUMN_F64},
+    {"participation_shortfall", "",
+     "what the mean subscription lacks most [SW (7d)]; NaN: no "
+     "constraint",
+     FC_COLUMN_F64},
 };
+const fc_round_notes fc_round_notes_none = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 
 static const fc_column participation_columns[] = {
     {"round", "", "number of the round", FC_COLUMN_I64},
@@ -31,7 +51,10 @@ static const fc_column participation_columns[] = {
     {"samples", "", "training samples of the device", FC_COLUMN_I64},
     {"tokens", "", "tokens trained on in this round", FC_COLUMN_F64},
     {"loss", "nat", "mean training loss", FC_COLUMN_F64},
+    {"module", "", "which of several adapters it learned for; 0: the only one", FC_COLUMN_I64},
+    {"pruning", "", "share of the emulator that it was not sent", FC_COLUMN_F64},
     {"bandwidth_hz", "Hz", "share of the band", FC_COLUMN_F64},
+    {"power_w", "W", "transmit power of the upload", FC_COLUMN_F64},
     {"gain_up", "", "power gain of the upload, path loss and fading", FC_COLUMN_F64},
     {"gain_down", "", "power gain of the download, path loss and fading", FC_COLUMN_F64},
     {"interference_up_w", "W", "interference at the base within the device's share", FC_COLUMN_F64},
@@ -93,7 +116,10 @@ static fc_err record_participant(fc_federation *fed, const fc_round *round, uint
                         p->samples,
                         p->tokens,
                         p->loss.count ? p->loss.loss_sum / (double)p->loss.count : (double)NAN,
+                        p->module,
+                        p->pruning,
                         p->bandwidth_hz,
+                        p->power_w,
                         p->channel.gain_up,
                         p->channel.gain_down,
                         p->channel.interference_up_w,
@@ -114,13 +140,33 @@ static fc_err record_participant(fc_federation *fed, const fc_round *round, uint
 fc_err fc_record_round(fc_federation *fed, const fc_round *round, const fc_round_report *r) {
   static const fc_round none = {0};
   const fc_round *d = round ? round : &none;
+  const fc_round_notes *n = round ? &round->notes : &fc_round_notes_none;
   for (uint32_t i = 0; i < d->count; i++) FC_TRY(record_participant(fed, d, d->first + i));
   fed->participation_rows += d->n;
   if (fed->comm->rank != 0) return FC_ERR_OK;
-  const double row[] = {(double)r->round,     r->train_loss, r->test_loss, r->test_accuracy,
-                        r->sim_time_s,        d->latency_s,  d->energy_j,  d->uplink_bits,
-                        d->downlink_bits,     d->flop,       d->tokens,    (double)r->participants,
-                        (double)d->delivered, r->wall_time_s};
+  const double row[] = {(double)r->round,
+                        r->train_loss,
+                        r->test_loss,
+                        r->test_accuracy,
+                        r->sim_time_s,
+                        d->latency_s,
+                        d->energy_j,
+                        d->uplink_bits,
+                        d->downlink_bits,
+                        d->flop,
+                        d->tokens,
+                        (double)r->participants,
+                        (double)d->delivered,
+                        r->wall_time_s,
+                        n->planned_s,
+                        n->lower_bound_s,
+                        n->server_loss,
+                        n->emulator_loss,
+                        n->aggregation_error,
+                        n->risk_bound,
+                        n->delay_s,
+                        n->bandwidth_steps,
+                        n->participation_shortfall};
   _Static_assert(COUNT_OF(row) == COUNT_OF(round_columns), "one value a column");
   return fc_table_append(fed->rounds, r->round, row);
 }

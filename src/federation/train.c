@@ -10,6 +10,7 @@
 struct fc_trainee {
   fc_participant *p;
   float *theta; /* (P) trained in place */
+  size_t first; /* its floats [first, first + optimizer.n) are stepped */
   fc_optimizer optimizer;
 };
 typedef struct fc_trainee trainee;
@@ -118,7 +119,9 @@ static void draw(const fc_federation *fed, fc_thread *t, const fc_round *round, 
                                 .n = drawn,
                                 .masking = fc_rng_open(fed->seed, FC_RNG_MASKING, number, stream)};
   t->members[j] = (fc_member){.sequences = drawn,
+                              .trainable = e->p->trainable,
                               .theta = e->theta,
+                              .scope = e->p->scope,
                               .dropout = fc_rng_open(fed->seed, FC_RNG_DROPOUT, number, stream),
                               .dtheta = t->gradients + (size_t)j * fed->P,
                               .result = e->p->loss};
@@ -145,11 +148,13 @@ static fc_err add_gradients(const fc_federation *fed, fc_thread *t, const fc_rou
 static fc_err step(const fc_federation *fed, trainee *e, float *gradient, int64_t iteration,
                    int64_t round) {
   const fc_local_settings *local = &fed->set.local;
-  if (local->accumulate > 1) fc_k_scale(gradient, 1.0f / (float)local->accumulate, (int64_t)fed->P);
+  int64_t n = (int64_t)fc_trainable_count(fc_trainable_of(fed, e->p));
+  if (local->accumulate > 1) fc_k_scale(gradient, 1.0f / (float)local->accumulate, n);
+  if (fed->method->regularise) fed->method->regularise(fed, e->p, e->theta, gradient);
   double factor =
       fc_schedule_factor(&local->optimizer, (round - 1) * local->iterations + iteration);
   e->optimizer.settings.learning_rate = (float)((double)local->optimizer.learning_rate * factor);
-  return fc_optimizer_step(&e->optimizer, e->theta, gradient);
+  return fc_optimizer_step(&e->optimizer, e->theta + e->first, gradient + e->first);
 }
 
 static fc_err train_trainees(const fc_federation *fed, fc_thread *t, const fc_round *round, int n) {
@@ -173,7 +178,9 @@ static trainee bind(const fc_federation *fed, fc_thread *t, int j, fc_participan
                     float *theta) {
   const fc_optimizer_settings *o = &fed->set.local.optimizer;
   float *state = t->optimizer_states + (size_t)j * fc_optimizer_state_count(o, fed->P);
-  trainee e = {.p = p, .theta = theta, .optimizer = fc_optimizer_bind(o, fed->P, state)};
+  trainee e = {.p = p, .theta = theta};
+  size_t n = fc_trainable_window(fc_trainable_of(fed, p), &p->scope, &e.first);
+  e.optimizer = fc_optimizer_bind(o, n, state);
   e.optimizer.settings.schedule = "constant";
   e.optimizer.settings.warmup_steps = 0;
   return e;

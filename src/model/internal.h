@@ -78,6 +78,8 @@ double fc_model_rope_frequency(const fc_model_shape *shape, int pair);
 void fc_model_rope_table(const fc_model_shape *shape, int positions, float *table);
 /* The block a stage lies in: 0 for the embeddings, `layers` or more for what follows the blocks. */
 int fc_model_block_of_stage(int stage);
+/* The first stage of a block. */
+int fc_model_first_stage(int layer);
 
 /* ---- trained parts (trainable.c) -------------------------------------------------------------
  */

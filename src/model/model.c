@@ -35,6 +35,10 @@ static int stage_of(const fc_model_shape *s, fc_role role, int layer) {
   }
 }
 
+int fc_model_first_stage(int layer) {
+  return STAGE_BLOCKS + layer * FC_ARCH_BLOCK_ROLES;
+}
+
 int fc_model_block_of_stage(int stage) {
   return stage < STAGE_BLOCKS ? 0 : (stage - STAGE_BLOCKS) / FC_ARCH_BLOCK_ROLES;
 }

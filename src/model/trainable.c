@@ -25,12 +25,17 @@ static fc_err check_spec(const fc_trainable_spec *spec) {
   return FC_ERR_OK;
 }
 
+/* Whether the tensor lies below the spec's first block, where nothing is trained. */
+static bool is_below(const fc_model *m, int tensor, const fc_trainable_spec *spec) {
+  return spec->first_block > 0 && m->info[tensor].stage < fc_model_first_stage(spec->first_block);
+}
+
 /* Marks in marks (n_tensors) what the spec's names mean; every name must mean something. */
 static fc_err mark_tensors(const fc_model *m, const fc_trainable_spec *spec, char *marks) {
   for (size_t k = 0; k < spec->n_targets; k++) {
     int found = 0;
     for (int i = 0; i < m->n_tensors; i++) {
-      if (!fc_match_target(m, i, spec->targets[k])) continue;
+      if (is_below(m, i, spec) || !fc_match_target(m, i, spec->targets[k])) continue;
       marks[i] = TRAIN_ADAPTER;
       found++;
     }
@@ -39,7 +44,7 @@ static fc_err mark_tensors(const fc_model *m, const fc_trainable_spec *spec, cha
   for (size_t k = 0; k < spec->n_saved; k++) {
     int found = 0;
     for (int i = 0; i < m->n_tensors; i++) {
-      if (!fc_match_saved(m, i, spec->saved[k])) continue;
+      if (is_below(m, i, spec) || !fc_match_saved(m, i, spec->saved[k])) continue;
       marks[i] = TRAIN_WHOLE;
       found++;
     }
@@ -144,6 +149,25 @@ size_t fc_trainable_count(const fc_trainable *t) {
 const fc_trainable_part *fc_trainable_parts(const fc_trainable *t, size_t *n) {
   *n = (size_t)t->n_parts;
   return t->parts;
+}
+
+/* Parts follow the blocks: those of a scope are neighbours. */
+size_t fc_trainable_window(const fc_trainable *t, const fc_scope *scope, size_t *first) {
+  int layers = t->model->shape.layers;
+  size_t n = 0;
+  *first = 0;
+  if (scope->next_block == 0) return t->count;
+  for (int i = 0; i < t->n_parts; i++) {
+    const fc_trainable_part *p = &t->parts[i];
+    int block = fc_model_block_of_stage(t->model->info[p->tensor].stage);
+    bool in_embeddings = t->model->info[p->tensor].stage < fc_model_first_stage(0);
+    bool inside = !in_embeddings && block >= scope->first_block &&
+                  (block < scope->next_block || scope->next_block == layers);
+    if (!inside) continue;
+    if (n == 0) *first = p->offset;
+    n += (size_t)p->rows * (size_t)p->cols;
+  }
+  return n;
 }
 
 fc_lora_settings fc_trainable_lora(const fc_trainable *t) {

@@ -143,6 +143,18 @@ fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratc
   return FC_ERR_OK;
 }
 
+fc_err fc_weights_change(const fc_comm *comm, fc_shared_weights *w, fc_model *model,
+                         fc_err (*change)(void *arg, float *weights), void *arg) {
+  FC_TRY(fc_agree(comm, FC_ERR_OK)); /* nobody reads any more */
+  fc_err err = fill_file(comm, w, model, change, arg);
+  if (comm->node_rank == 0) {
+    fc_err mapped = map_file(w, PROT_READ);
+    if (err == FC_ERR_OK) err = mapped;
+  }
+  set_model(w, model);
+  return fc_agree(comm, err);
+}
+
 void fc_weights_unshare(fc_shared_weights **shared) {
   fc_shared_weights *w = *shared;
   if (!w) return;
