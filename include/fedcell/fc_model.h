@@ -105,14 +105,13 @@ void fc_model_init_weights(const fc_model *model, uint64_t seed, bool heads_only
 typedef struct {
   const char *const *targets; /* PEFT's target_modules: "query", "c_attn", ...; "all-linear" */
   size_t n_targets;
-  int lora_rank;   /* R */
-  float alpha;     /* scale alpha/R */
-  float dropout;   /* on the adapter's input, training only */
-  int first_block; /* nothing below this block is trained, embeddings neither; 0: all may be;
-                      PEFT's layers_to_transform */
-  const char *const *saved; /* PEFT's modules_to_save: whole modules trained as they are:
-                               "classifier", "pooler", a tensor's or module's name;
-                               "head": the whole classification head; "all" */
+  int lora_rank;               /* R */
+  float alpha;                 /* scale alpha/R */
+  float dropout;               /* on the adapter's input, training only */
+  int first_block, next_block; /* limits all of the above and below as fc_scope does; 0, 0: none */
+  const char *const *saved;    /* PEFT's modules_to_save: whole modules trained as they are:
+                                  "classifier", "pooler", a tensor's or module's name;
+                                  "head": the whole classification head; "all" */
   size_t n_saved;
 } fc_trainable_spec;
 

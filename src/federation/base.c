@@ -120,6 +120,7 @@ static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
   fc_trainable_spec spec = {.targets = targets,
                             .saved = saved,
                             .first_block = last > 0 ? layers - (int)last : 0,
+                            .next_block = last > 0 ? layers : 0,
                             .lora_rank = (int)fc_config_int(cfg, "adapter.rank"),
                             .alpha = (float)fc_config_real(cfg, "adapter.alpha"),
                             .dropout = (float)fc_config_real(cfg, "adapter.dropout")};

@@ -25,9 +25,13 @@ static fc_err check_spec(const fc_trainable_spec *spec) {
   return FC_ERR_OK;
 }
 
-/* Whether the tensor lies below the spec's first block, where nothing is trained. */
-static bool is_below(const fc_model *m, int tensor, const fc_trainable_spec *spec) {
-  return spec->first_block > 0 && m->info[tensor].stage < fc_model_first_stage(spec->first_block);
+/* Whether the tensor lies in the blocks [first, next), or, where next is the number of layers, in
+ * what follows them; embeddings never. 0, 0: everything does. */
+static bool is_within(const fc_model *m, int tensor, int first, int next) {
+  int stage = m->info[tensor].stage;
+  if (next == 0) return true;
+  return stage >= fc_model_first_stage(first) &&
+         (next == m->shape.layers || stage < fc_model_first_stage(next));
 }
 
 /* Marks in marks (n_tensors) what the spec's names mean; every name must mean something. */
@@ -35,7 +39,8 @@ static fc_err mark_tensors(const fc_model *m, const fc_trainable_spec *spec, cha
   for (size_t k = 0; k < spec->n_targets; k++) {
     int found = 0;
     for (int i = 0; i < m->n_tensors; i++) {
-      if (is_below(m, i, spec) || !fc_match_target(m, i, spec->targets[k])) continue;
+      if (!is_within(m, i, spec->first_block, spec->next_block)) continue;
+      if (!fc_match_target(m, i, spec->targets[k])) continue;
       marks[i] = TRAIN_ADAPTER;
       found++;
     }
@@ -44,7 +49,8 @@ static fc_err mark_tensors(const fc_model *m, const fc_trainable_spec *spec, cha
   for (size_t k = 0; k < spec->n_saved; k++) {
     int found = 0;
     for (int i = 0; i < m->n_tensors; i++) {
-      if (is_below(m, i, spec) || !fc_match_saved(m, i, spec->saved[k])) continue;
+      if (!is_within(m, i, spec->first_block, spec->next_block)) continue;
+      if (!fc_match_saved(m, i, spec->saved[k])) continue;
       marks[i] = TRAIN_WHOLE;
       found++;
     }
@@ -153,17 +159,11 @@ const fc_trainable_part *fc_trainable_parts(const fc_trainable *t, size_t *n) {
 
 /* Parts follow the blocks: those of a scope are neighbours. */
 size_t fc_trainable_window(const fc_trainable *t, const fc_scope *scope, size_t *first) {
-  int layers = t->model->shape.layers;
   size_t n = 0;
   *first = 0;
-  if (scope->next_block == 0) return t->count;
   for (int i = 0; i < t->n_parts; i++) {
     const fc_trainable_part *p = &t->parts[i];
-    int block = fc_model_block_of_stage(t->model->info[p->tensor].stage);
-    bool in_embeddings = t->model->info[p->tensor].stage < fc_model_first_stage(0);
-    bool inside = !in_embeddings && block >= scope->first_block &&
-                  (block < scope->next_block || scope->next_block == layers);
-    if (!inside) continue;
+    if (!is_within(t->model, p->tensor, scope->first_block, scope->next_block)) continue;
     if (n == 0) *first = p->offset;
     n += (size_t)p->rows * (size_t)p->cols;
   }

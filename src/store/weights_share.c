@@ -143,15 +143,21 @@ fc_err fc_weights_share(const fc_comm *comm, fc_model *model, const char *scratc
   return FC_ERR_OK;
 }
 
+static fc_err change_map(fc_shared_weights *w, fc_model *model,
+                         fc_err (*change)(void *arg, float *weights), void *arg) {
+  FC_TRY(map_file(w, PROT_READ | PROT_WRITE));
+  set_model(w, model); /* the change may read what it changes */
+  FC_TRY(change(arg, w->map));
+  if (w->panels) fc_model_pack(model, (fc_bf16 *)((char *)w->map + w->panels));
+  return map_file(w, PROT_READ);
+}
+
 fc_err fc_weights_change(const fc_comm *comm, fc_shared_weights *w, fc_model *model,
                          fc_err (*change)(void *arg, float *weights), void *arg) {
+  fc_err err = FC_ERR_OK;
   FC_TRY(fc_agree(comm, FC_ERR_OK)); /* nobody reads any more */
-  fc_err err = fill_file(comm, w, model, change, arg);
-  if (comm->node_rank == 0) {
-    fc_err mapped = map_file(w, PROT_READ);
-    if (err == FC_ERR_OK) err = mapped;
-  }
-  set_model(w, model);
+  if (comm->node_rank == 0) err = change_map(w, model, change, arg);
+  if (w->map) set_model(w, model);
   return fc_agree(comm, err);
 }
 
