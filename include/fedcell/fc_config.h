@@ -82,8 +82,10 @@ typedef struct fc_config fc_config;
 fc_err fc_config_create(const fc_option_table *tables, size_t n, fc_config **out);
 void fc_config_destroy(fc_config **cfg); /* accepts NULL; leaves *cfg == NULL */
 
+#define FC_SIZE_DEFAULT "laptop"
 /* Reads YAML from a file or from text (name is used in messages). `size` names the entry of the
- * top-level `sizes:` map to lay over the file's values, NULL for none; an unknown size is a fault.
+ * top-level `sizes:` map to lay over the file's values; an unknown size is a fault. NULL:
+ * FC_SIZE_DEFAULT where the file has it, else the file's values alone.
  * Semantic faults are collected (for finish); IO for an unreadable file and USAGE for broken YAML
  * (file, line, what the parser expected) are returned at once. */
 fc_err fc_config_load(fc_config *cfg, const char *path, const char *size);
@@ -110,6 +112,8 @@ const char *fc_config_name(const fc_config *cfg, const char *name, size_t i);
 size_t fc_config_count(const fc_config *cfg, const char *name); /* NAMES, REALS: how many */
 const double *fc_config_reals(const fc_config *cfg, const char *name);
 fc_dist fc_config_dist(const fc_config *cfg, const char *name);
+/* The size that was laid over the latest file's values, "" for none; borrowed. */
+const char *fc_config_size(const fc_config *cfg);
 /* Was it given by the user (file, size or --set), or is it the default? */
 bool fc_config_is_given(const fc_config *cfg, const char *name);
 

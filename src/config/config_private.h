@@ -148,6 +148,7 @@ struct fc_config {
   char **sources;    /* (n_sources) owned names */
   size_t n_sources;
   const char *file; /* the latest file, borrowed from sources; NULL before the first */
+  const char *size; /* its size that was laid over it, borrowed from sources; NULL: none */
   size_t n_layers;  /* documents laid over the defaults so far, sizes counted apart */
   char **faults;    /* (n_kept) */
   size_t n_kept, n_faults;
@@ -181,9 +182,14 @@ void fc_slot_take(fc_slot *slot, const fc_place *place, size_t line,
                   const fc_value *value); /* table.c */
 
 /* ---- layer.c ----------------------------------------------------------------------------- */
-/* Faults are collected; out of memory is noted for finish. size: NULL for none. */
+/* The size asked for: its name, NULL for the default; where, NULL for the command line. */
+typedef struct {
+  const char *name;
+  const fc_place *from;
+} fc_size;
+/* Faults are collected; out of memory is noted for finish. */
 void fc_layer_document(fc_config *cfg, yaml_document_t *doc, const fc_place *place,
-                       const char *size);
+                       const fc_size *size);
 /* The document is the value of place->set_key. */
 void fc_layer_assignment(fc_config *cfg, yaml_document_t *doc, const fc_place *place);
 /* One option, or a group with a map, that stands at `place`. */
@@ -196,6 +202,9 @@ void fc_layer_pairs(fc_config *cfg, yaml_document_t *doc, const fc_place *place,
                     yaml_node_t *map, fc_pair_visit *visit, void *arg);
 
 /* ---- load.c ------------------------------------------------------------------------------ */
+/* fc_config_load_text, with a size that another file may have chosen. */
+fc_err fc_load_sized(fc_config *cfg, const char *name, const char *text, size_t length,
+                     const fc_size *size);
 /* Gives a slot its default. A faulty default is our own slip, but told like any other fault. */
 fc_err fc_load_default(fc_config *cfg, fc_slot *slot);
 

@@ -202,21 +202,22 @@ void fc_layer_option(fc_config *cfg, yaml_document_t *doc, const fc_place *place
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 typedef struct {
-  const char *chosen; /* NULL: none */
+  const char *chosen;
   bool is_found;
   fc_nearest nearest;
   char near_name[FC_NAME_SIZE + 4]; /* names of a walk pass, so the best is copied */
   fc_text known;                    /* "laptop, paper" */
 } size_choice;
 
-/* One size: validated always, taken if chosen. */
+/* One size: validated always, taken if chosen, which the configuration remembers. */
 static void visit_size(walk *w, const char *name, size_t line, yaml_node_t *value, void *more) {
   size_choice *choice = more;
   (void)line;
   fc_text_add(&choice->known, "%s%s", choice->known.length ? ", " : "", name);
-  bool is_chosen = choice->chosen && strcmp(choice->chosen, name) == 0;
+  bool is_chosen = strcmp(choice->chosen, name) == 0;
+  if (is_chosen) w->cfg->size = fc_config_keep_source(w->cfg, name);
   choice->is_found = choice->is_found || is_chosen;
-  if (choice->chosen) fc_nearest_offer(&choice->nearest, name);
+  fc_nearest_offer(&choice->nearest, name);
   if (choice->nearest.name == name) {
     snprintf(choice->near_name, sizeof choice->near_name, "%s", name);
     choice->nearest.name = choice->near_name;
@@ -235,21 +236,26 @@ static void visit_size(walk *w, const char *name, size_t line, yaml_node_t *valu
   }
 }
 
-static void fault_no_size(walk *w, const size_choice *choice) {
-  char shown[FC_SHOW_SIZE];
+/* Told where the size was chosen: in another file, or on the command line. */
+static void fault_no_size(walk *w, const size_choice *choice, const fc_place *from) {
+  char shown[FC_SHOW_SIZE], word[FC_SHOW_SIZE + 16], of[FC_REASON_SIZE] = "this file";
+  fc_place place = from ? *from : w->place;
   fc_text_fit(shown, sizeof shown, choice->chosen, strlen(choice->chosen));
-  w->place.line = 0;
+  snprintf(word, sizeof word, from ? "size = %s" : "--size %s", shown);
+  if (from) fc_text_fit(of, sizeof of, w->place.source, strlen(w->place.source));
+  if (!from) place.line = 0;
   if (choice->known.length == 0) {
-    fc_fault_add(w->cfg, &w->place, NULL, NULL, "--size %s: this file has no sizes", shown);
+    fc_fault_add(w->cfg, &place, NULL, NULL, "%s: %s has no sizes", word, of);
   } else {
     bool is_near = choice->nearest.name != NULL;
-    fc_fault_add(w->cfg, &w->place, NULL, NULL, "--size %s: must be one of %s%s%s%s", shown,
+    fc_fault_add(w->cfg, &place, NULL, NULL, "%s: must be one of %s%s%s%s", word,
                  choice->known.data, is_near ? "; did you mean " : "",
                  is_near ? choice->nearest.name : "", is_near ? "?" : "");
   }
 }
 
-static void walk_sizes(walk *w, yaml_node_t *sizes, size_t line, const char *chosen) {
+static void walk_sizes(walk *w, yaml_node_t *sizes, size_t line, const fc_size *size) {
+  const char *chosen = size->name ? size->name : FC_SIZE_DEFAULT;
   size_choice choice = {.chosen = chosen, .nearest = {.word = chosen}};
   if (!w->place.set_key) w->place.line = line;
   if (sizes && sizes->type == YAML_MAPPING_NODE) {
@@ -257,7 +263,7 @@ static void walk_sizes(walk *w, yaml_node_t *sizes, size_t line, const char *cho
   } else if (!fc_yaml_is_null(sizes)) {
     fc_fault_add(w->cfg, &w->place, "sizes", NULL, "must be a map of sizes: {laptop: {...}}");
   }
-  if (chosen && !choice.is_found) fault_no_size(w, &choice);
+  if (size->name && !choice.is_found) fault_no_size(w, &choice, size->from);
   fc_config_note_failure(w->cfg, choice.known.err);
   fc_free(choice.known.data);
 }
@@ -299,7 +305,7 @@ static void fault_tags(walk *w) {
 }
 
 void fc_layer_document(fc_config *cfg, yaml_document_t *doc, const fc_place *place,
-                       const char *size) {
+                       const fc_size *size) {
   top_level top = {NULL, 0};
   walk w = {cfg, doc, *place, ++cfg->n_layers, true};
   yaml_node_t *root = yaml_document_get_root_node(doc);

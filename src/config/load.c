@@ -8,8 +8,8 @@
 
 enum { PROBLEM_SIZE = 320, FILE_LARGEST = 4 << 20 };
 
-fc_err fc_config_load_text(fc_config *cfg, const char *name, const char *text, size_t length,
-                           const char *size) {
+fc_err fc_load_sized(fc_config *cfg, const char *name, const char *text, size_t length,
+                     const fc_size *size) {
   yaml_document_t doc;
   size_t line;
   char problem[PROBLEM_SIZE];
@@ -19,11 +19,17 @@ fc_err fc_config_load_text(fc_config *cfg, const char *name, const char *text, s
   cfg->file = fc_config_keep_source(cfg, name);
   if (cfg->file) {
     fc_place place = {.source = cfg->file, .label = ""};
+    cfg->size = NULL;
     fc_layer_document(cfg, &doc, &place, size);
   }
   yaml_document_delete(&doc);
   FC_CHECK(cfg->failure == FC_ERR_OK, NOMEM, "%s: out of memory", name);
   return FC_ERR_OK;
+}
+
+fc_err fc_config_load_text(fc_config *cfg, const char *name, const char *text, size_t length,
+                           const char *size) {
+  return fc_load_sized(cfg, name, text, length, &(fc_size){.name = size});
 }
 
 static fc_err read_file(FILE *file, const char *path, fc_text *t) {

@@ -103,11 +103,13 @@ static void lay(const fc_sweep *s, fc_config *cfg, size_t first, size_t n) {
 
 fc_err fc_sweep_point(const fc_sweep *s, size_t number, fc_config **out) {
   assert(number >= 1 && number <= s->count);
-  const char *size = s->base_size ? s->base_size : s->size;
+  fc_place from = {.source = s->path, .line = s->size_line, .label = ""};
+  fc_size size = {.name = s->base_size};
+  if (!s->base_size && s->size) size = (fc_size){.name = s->size, .from = &from};
   *out = NULL;
   FC_TRY(fc_config_create(s->tables, s->n_tables, out));
-  FC_TRY(fc_config_load_text(*out, s->base ? s->base : s->path, s->base ? s->base_text : "",
-                             s->base ? s->base_length : 0, size));
+  FC_TRY(fc_load_sized(*out, s->base ? s->base : s->path, s->base ? s->base_text : "",
+                       s->base ? s->base_length : 0, &size));
   lay(s, *out, 0, s->n_fixed);
   for (size_t a = 0; a < s->n_axes; a++) {
     const sweep_step *step = step_of(s, number, a);

@@ -29,6 +29,7 @@ struct fc_sweep {
   size_t n_tables;
   char *path, *name;
   char *base, *size; /* NULL: none */
+  size_t size_line;
   const char *base_text;
   size_t base_length;
   const char *base_size;

@@ -255,6 +255,7 @@ static void read_base(reader *r, size_t line, yaml_node_t *value) {
 
 static void read_size(reader *r, size_t line, yaml_node_t *value) {
   read_text(r, line, value, &r->s->size);
+  r->s->size_line = line;
 }
 
 /* In the order in which they are read, whatever the file's is: `set` first, then the axes, the one

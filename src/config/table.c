@@ -191,6 +191,10 @@ fc_dist fc_config_dist(const fc_config *cfg, const char *name) {
   return value_of(cfg, name, FC_OPT_DIST)->dist;
 }
 
+const char *fc_config_size(const fc_config *cfg) {
+  return cfg->size ? cfg->size : "";
+}
+
 bool fc_config_is_given(const fc_config *cfg, const char *name) {
   return slot_of(cfg, name)->is_given;
 }

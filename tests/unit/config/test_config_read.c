@@ -100,17 +100,39 @@ static void a_size_overlays_the_file(void **state) {
     const char *size;
     int64_t rounds;
     const char *fading;
-  } cases[] = {{NULL, 30, "rayleigh"},
-               {"laptop", 3, "none"},
-               {"paper", 500, "rayleigh"},
-               {"plain", 30, "rayleigh"}};
+  } cases[] = {{"laptop", 3, "none"}, {"paper", 500, "rayleigh"}, {"plain", 30, "rayleigh"}};
   for (size_t i = 0; i < TABLE_LENGTH(cases); i++) {
     fc_config *cfg = config_of(SIZES, cases[i].size);
     assert_int_equal(fc_config_int(cfg, "federation.rounds"), cases[i].rounds);
     assert_string_equal(fc_config_string(cfg, "cell.fading"), cases[i].fading);
     assert_true(fc_config_bool(cfg, "federation.stop"));
+    assert_string_equal(fc_config_size(cfg), cases[i].size);
     fc_config_destroy(&cfg);
   }
+}
+
+static void without_a_choice_it_is_laptop(void **state) {
+  (void)state;
+  fc_config *cfg = config_of(SIZES, NULL);
+  assert_int_equal(fc_config_int(cfg, "federation.rounds"), 3);
+  assert_string_equal(fc_config_size(cfg), "laptop");
+  /* a dump holds what the size made of the values, and no size any more */
+  char *dump = NULL;
+  assert_int_equal(fc_config_dump(cfg, &dump), FC_ERR_OK);
+  fc_config *again = config_of(dump, NULL);
+  assert_string_equal(fc_config_size(again), "");
+  assert_null(fc_config_first_difference(cfg, again, NULL, 0));
+  fc_free(dump);
+  fc_config_destroy(&again);
+  /* the latest file counts */
+  assert_int_equal(load(cfg, "federation.rounds: 4\n", NULL), FC_ERR_OK);
+  assert_string_equal(fc_config_size(cfg), "");
+  fc_config_destroy(&cfg);
+
+  cfg = config_of("seed: 5\nsizes: {paper: {seed: 6}}\n", NULL);
+  assert_int_equal(fc_config_int(cfg, "seed"), 5);
+  assert_string_equal(fc_config_size(cfg), "");
+  fc_config_destroy(&cfg);
 }
 
 static void set_comes_after_file_and_size(void **state) {
@@ -220,6 +242,7 @@ int main(void) {
       cmocka_unit_test(nested_dotted_and_mixed_names),
       cmocka_unit_test(distributions),
       cmocka_unit_test(a_size_overlays_the_file),
+      cmocka_unit_test(without_a_choice_it_is_laptop),
       cmocka_unit_test(set_comes_after_file_and_size),
       cmocka_unit_test(aliases_stand_for_their_value),
       cmocka_unit_test(empty_documents_are_fine),

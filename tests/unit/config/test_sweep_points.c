@@ -75,6 +75,29 @@ static void base_size_and_overrides(void **state) {
   fc_sweep_destroy(&s);
 }
 
+static void an_unknown_size_is_told_where_it_was_chosen(void **state) {
+  (void)state;
+  static const char base[] = "sizes: {big: {seed: 2}, huge: {seed: 3}}\n";
+  fc_sweep *s = open_with("base: b.yaml\nsize: bigg\nseeds: 2\n", base);
+  fc_config *cfg = NULL;
+  assert_int_equal(fc_sweep_point(s, 1, &cfg), FC_ERR_OK);
+  assert_int_equal(fc_config_finish(cfg), FC_ERR_USAGE);
+  assert_string_equal(fc_err_message(),
+                      "dir/some.yaml:2: size = bigg: must be one of big, huge; did you mean big?");
+  fc_config_destroy(&cfg);
+  fc_sweep_set_base(s, base, strlen(base), "small"); /* the command line's comes before */
+  assert_int_equal(fc_sweep_point(s, 1, &cfg), FC_ERR_OK);
+  assert_int_equal(fc_config_finish(cfg), FC_ERR_USAGE);
+  assert_string_equal(fc_err_message(), "dir/b.yaml: --size small: must be one of big, huge");
+  fc_config_destroy(&cfg);
+  fc_sweep_set_base(s, "seed: 1\n", 8, NULL);
+  assert_int_equal(fc_sweep_point(s, 1, &cfg), FC_ERR_OK);
+  assert_int_equal(fc_config_finish(cfg), FC_ERR_USAGE);
+  assert_string_equal(fc_err_message(), "dir/some.yaml:2: size = bigg: dir/b.yaml has no sizes");
+  fc_config_destroy(&cfg);
+  fc_sweep_destroy(&s);
+}
+
 static void labels_are_short_plain_and_different(void **state) {
   (void)state;
   /* the last words are the same: full names; 1e6 and 1000000 are one value */
@@ -235,6 +258,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(numbering_and_order),
       cmocka_unit_test(base_size_and_overrides),
+      cmocka_unit_test(an_unknown_size_is_told_where_it_was_chosen),
       cmocka_unit_test(labels_are_short_plain_and_different),
       cmocka_unit_test(ranges),
       cmocka_unit_test(faults_of_the_form),
