@@ -210,6 +210,22 @@ FC_KERNEL(fc_k_lm_head, float *loss, int32_t *best, float *dx, float *dW, float 
           const float *x, const fc_lm_table *table, const int32_t *targets, const float *scale,
           int64_t N, int C, int V, float *scratch);
 
+/* Learning from a teacher's logits [Hinton+ 2015]: loss (N) = KL(softmax teacher || softmax
+ * logits), 0 for equal rows; dlogits (N,V) = scale (softmax logits - softmax teacher). A word that
+ * the teacher forbids (-inf) adds nothing, one that the student alone forbids makes the loss
+ * infinite. dlogits may be NULL or logits. */
+FC_KERNEL(fc_k_kl, float *loss, float *dlogits, const float *logits, const float *teacher,
+          float scale, int64_t N, int V);
+
+/* Floats of scratch for fc_k_lm_distill. */
+size_t fc_k_lm_distill_scratch(int64_t N, int V);
+/* Products with both heads and fc_k_kl in one, in chunks of words as fc_k_lm_head. x, x_teacher
+ * (N,C); tables as there. dx (N,C) is overwritten, dW (V,C) and dbias are added to; each may be
+ * NULL (dx NULL: forward only). */
+FC_KERNEL(fc_k_lm_distill, float *loss, float *dx, float *dW, float *dbias, const float *x,
+          const float *x_teacher, const fc_lm_table *table, const fc_lm_table *teacher, float scale,
+          int64_t N, int C, int V, float *scratch);
+
 /* ---- optimisers and vectors ---------------------------------------------------------------------
  */
 

@@ -8,6 +8,7 @@
 #include "approx.h"
 #include "fedcell/fc_batch.h"
 #include "kernel.h"
+#include "lm_table.h"
 #include "softmax.h"
 #include <math.h>
 
@@ -114,27 +115,8 @@ size_t fc_k_lm_head_scratch(int64_t N, int C, int V) {
   return rows * (2 * (size_t)C + (size_t)chunk_of(V));
 }
 
-/* b->logits of words [v0, v0 + n). */
-static void chunk_logits(row_block *b, const head_task *t, int v0, int n) {
-  const float *bias = t->table.bias ? t->table.bias + v0 : NULL;
-  const fc_bf16_epilogue with_bias = {.bias = bias};
-  if (t->table.panels)
-    fc_k_linear_bf16(b->logits, n, b->x, t->C, fc_k_bf16_at(t->table.panels, t->C, v0, 0), t->C,
-                     b->rows, t->C, n, &with_bias);
-  else
-    fc_k_linear_fwd(b->logits, n, b->x, t->C, t->table.W + (int64_t)v0 * t->C, t->C, bias, b->rows,
-                    t->C, n, false);
-}
-
-/* b->dx (+)= b->logits W for words [v0, v0 + n). */
-static void chunk_dx(row_block *b, const head_task *t, int v0, int n) {
-  const fc_bf16_epilogue sum = {.accumulate = v0 > 0};
-  if (t->table.panels_t)
-    fc_k_linear_bf16(b->dx, t->C, b->logits, n, fc_k_bf16_at(t->table.panels_t, t->V, 0, v0), t->V,
-                     b->rows, n, t->C, &sum);
-  else
-    fc_k_linear_bwd_input(b->dx, t->C, b->logits, n, t->table.W + (int64_t)v0 * t->C, t->C, b->rows,
-                          t->C, n, v0 > 0);
+static fc_k_words words_at(const head_task *t, int v0) {
+  return (fc_k_words){&t->table, t->C, t->V, v0, (int)fc_k_min(t->chunk, t->V - v0)};
 }
 
 static bool has_weight_gradient(const head_task *t) {
@@ -147,15 +129,15 @@ static void walk(row_block *b, const head_task *t) {
   const bool keeps_exps = sums_dx || (t->gradient && t->V <= t->chunk);
   for (int64_t i = 0; i < b->rows; i++) b->state[i] = fresh_row;
   for (int v0 = 0; v0 < t->V; v0 += t->chunk) {
-    const int n = (int)fc_k_min(t->chunk, t->V - v0);
-    chunk_logits(b, t, v0, n);
+    const fc_k_words words = words_at(t, v0);
+    fc_k_words_fwd(b->logits, b->x, words, b->rows);
     for (int64_t i = 0; i < b->rows; i++) {
-      float *row = b->logits + i * n;
+      float *row = b->logits + i * words.n;
       const float factor =
-          row_take(&b->state[i], keeps_exps ? row : NULL, row, v0, n, b->target[i]);
+          row_take(&b->state[i], keeps_exps ? row : NULL, row, v0, words.n, b->target[i]);
       if (sums_dx && v0 > 0 && factor != 1.0f) fc_k_scale(b->dx + i * t->C, factor, t->C);
     }
-    if (sums_dx) chunk_dx(b, t, v0, n);
+    if (sums_dx) fc_k_words_bwd_input(b->dx, b->logits, words, b->rows);
   }
 }
 
@@ -168,28 +150,23 @@ static void finish_dx(row_block *b, const head_task *t) {
   }
 }
 
-/* b->logits become the gradient of the logits of words [v0, v0 + n). */
-static void chunk_gradient(row_block *b, const head_task *t, int v0, int n) {
-  if (t->V > t->chunk) {
-    chunk_logits(b, t, v0, n);
-    for (int64_t i = 0; i < b->rows; i++)
-      fc_k_row_exp(b->logits + i * n, b->logits + i * n, b->state[i].largest, n);
-  }
+/* b->logits become the gradient of the logits of these words. */
+static void chunk_gradient(row_block *b, fc_k_words w, bool is_chunked) {
+  if (is_chunked) fc_k_words_fwd(b->logits, b->x, w, b->rows);
   for (int64_t i = 0; i < b->rows; i++) {
-    float *row = b->logits + i * n;
-    row_gradient(row, row, &b->state[i], v0, n, b->target[i], b->scale[i]);
+    float *row = b->logits + i * w.n;
+    if (is_chunked) fc_k_row_exp(row, row, b->state[i].largest, w.n);
+    row_gradient(row, row, &b->state[i], w.v0, w.n, b->target[i], b->scale[i]);
   }
 }
 
 /* All gradients, when the table has one. */
 static void walk_again(row_block *b, const head_task *t) {
   for (int v0 = 0; v0 < t->V; v0 += t->chunk) {
-    const int n = (int)fc_k_min(t->chunk, t->V - v0);
-    chunk_gradient(b, t, v0, n);
-    chunk_dx(b, t, v0, n);
-    fc_k_linear_bwd_weight(t->dW ? t->dW + (int64_t)v0 * t->C : NULL, t->C,
-                           t->dbias ? t->dbias + v0 : NULL, b->logits, n, b->x, t->C, b->rows, t->C,
-                           n);
+    const fc_k_words words = words_at(t, v0);
+    chunk_gradient(b, words, t->V > t->chunk);
+    fc_k_words_bwd_input(b->dx, b->logits, words, b->rows);
+    fc_k_words_bwd_weight(t->dW, t->dbias, b->logits, b->x, words, b->rows);
   }
 }
 
