@@ -188,6 +188,19 @@ static void heads_match_twin(void **state) {
     }
 }
 
+/* Forbidden words that fill a whole chunk before the first allowed one. */
+static void heads_start_with_forbidden_words(void **state) {
+  (void)state;
+  heads h = new_heads(5, 3, 2200, true), r = new_heads(5, 3, 2200, true);
+  float *bias = normals(2200, 1, 11);
+  for (int v = 0; v < 2150; v++) bias[v] = -INFINITY;
+  h.table.bias = h.teacher.bias = r.table.bias = r.teacher.bias = bias;
+  run(&h);
+  run_ref(&r);
+  assert_close(h.loss, r.loss, 5, 1e-5, 5e-6);
+  assert_close(h.dx, r.dx, 15, 5e-6, 5e-6);
+}
+
 static void heads_like_the_teacher_give_zero(void **state) {
   (void)state;
   heads h = new_heads(300, 16, 5000, true);
@@ -290,6 +303,7 @@ int main(void) {
       KERNEL_TEST(kl_keeps_nan),
       KERNEL_TEST(kl_gradient_is_the_derivative),
       KERNEL_TEST(heads_match_twin),
+      KERNEL_TEST(heads_start_with_forbidden_words),
       KERNEL_TEST(heads_like_the_teacher_give_zero),
       KERNEL_TEST(heads_gradient_is_the_derivative),
       KERNEL_TEST(row_stands_alone),
