@@ -21,9 +21,12 @@ typedef struct {
 #define AT(field) offsetof(fc_arguments, field)
 static const option options[] = {
     {"set", SETS, AT(set), "KEY=VALUE", "lay a value over the file's; may be given many times"},
-    {"size", TEXT, AT(size), "NAME", "lay the file's `sizes: NAME` over its values"},
+    {"size", TEXT, AT(size), "NAME",
+     "lay the file's `sizes: NAME` over its values (default: " FC_SIZE_DEFAULT
+     ", where the file has it)"},
     {"output", TEXT, AT(output), "OUT.h5",
-     "result file (default: results/<experiment>-<method>-seed<seed>.h5)"},
+     "result file (default: results/<experiment>-<method>-seed<seed>.h5; behind <experiment> "
+     "stands a size other than " FC_SIZE_DEFAULT ")"},
     {"resume", FLAG, AT(resume), NULL, "continue from the checkpoint, if there is one"},
     {"overwrite", FLAG, AT(overwrite), NULL, "replace an existing result or checkpoint"},
     {"quiet", FLAG, AT(quiet), NULL, "no progress lines"},
@@ -41,7 +44,9 @@ static const option options[] = {
     {"count", FLAG, AT(count), NULL, "how many points there are"},
     {"index", COUNT, AT(index), "N",
      "run point N, or continue it (default: SLURM_ARRAY_TASK_ID); nothing where it is finished"},
-    {"folder", TEXT, AT(folder), "DIR", "where --index puts results (default: results/<sweep>)"},
+    {"folder", TEXT, AT(folder), "DIR",
+     "where --index puts results (default: results/<sweep>, or results/<sweep>-<size> with "
+     "--size)"},
     {"status", TEXT, AT(status), "DIR", "which points are finished, begun, failed, missing in DIR"},
     {"missing", FLAG, AT(missing), NULL,
      "with --status: the numbers of all that are not finished, as sbatch --array= takes them"},

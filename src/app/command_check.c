@@ -57,6 +57,12 @@ static fc_err show_estimate_json(const fc_estimate *e) {
   return fc_app_say_json(o);
 }
 
+/* What stands under `sizes` is laid over silently: say which. */
+static void show_size(const fc_config *cfg) {
+  const char *size = fc_config_size(cfg);
+  if (*size) fc_app_say("# size %s; another one: --size\n", size);
+}
+
 static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
   fc_estimate estimate;
   char *text = NULL;
@@ -65,6 +71,7 @@ static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) 
   FC_TRY(fc_federation_estimate(cfg, ranks, threads, &estimate));
   if (a->json) return show_estimate_json(&estimate);
   FC_TRY(fc_config_dump(cfg, &text));
+  show_size(cfg);
   fc_app_say("%s", text);
   show_estimate(&estimate, ranks, threads);
   fc_free(text);

@@ -60,6 +60,7 @@ fc_err fc_app_run_told(const fc_comm *comm, const fc_arguments *a, fc_config *cf
     fc_app_say("%s is finished: nothing to do\n", output);
     return FC_ERR_OK;
   }
+  if (*fc_config_size(cfg)) fc_app_say("size %s\n", fc_config_size(cfg));
   fc_run_summary summary;
   catch_signals();
   FC_TRY(fc_app_run(comm, cfg, a, output, &stop_wanted, &summary));

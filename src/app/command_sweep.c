@@ -25,6 +25,7 @@ static fc_err open_sweep(const fc_comm *comm, const fc_arguments *a, fc_points *
   FC_TRY(fc_agree(comm, fc_sweep_create(tables, n, a->operand, p->text, length, &p->sweep)));
   const char *base = fc_sweep_base(p->sweep);
   if (base) FC_TRY(fc_shared_text(comm, base, &p->base, &length));
+  p->size = a->size;
   fc_sweep_set_base(p->sweep, p->base, length, a->size);
   fc_err err = FC_ERR_OK;
   if (comm->rank == 0) err = fc_sweep_check(p->sweep, fc_federation_check, &p->labels);
@@ -39,8 +40,8 @@ fc_err fc_points_config(const fc_points *p, size_t number, fc_config **out) {
 fc_err fc_points_path(const fc_points *p, const char *folder, const char *label, const char *ending,
                       char path[FC_PATH_SIZE]) {
   int n = folder ? snprintf(path, FC_PATH_SIZE, "%s/%s%s", folder, label, ending)
-                 : snprintf(path, FC_PATH_SIZE, "results/%s/%s%s", fc_sweep_name(p->sweep), label,
-                            ending);
+                 : snprintf(path, FC_PATH_SIZE, "results/%s%s%s/%s%s", fc_sweep_name(p->sweep),
+                            p->size ? "-" : "", p->size ? p->size : "", label, ending);
   FC_CHECK(n < FC_PATH_SIZE, USAGE, "--folder: the path is too long");
   return FC_ERR_OK;
 }

@@ -7,10 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* The usual size goes without saying; another one's results do not stand in its place. */
 static fc_err pick_path(const fc_arguments *a, const fc_config *cfg, char *path) {
+  const char *size = fc_config_size(cfg), *dash = "-";
+  if (strcmp(size, FC_SIZE_DEFAULT) == 0) size = "";
+  if (!*size) dash = "";
   int n = a->output ? snprintf(path, FC_PATH_SIZE, "%s", a->output)
-                    : snprintf(path, FC_PATH_SIZE, "results/%s-%s-seed%lld.h5",
-                               fc_config_string(cfg, "experiment"),
+                    : snprintf(path, FC_PATH_SIZE, "results/%s%s%s-%s-seed%lld.h5",
+                               fc_config_string(cfg, "experiment"), dash, size,
                                fc_config_string(cfg, "federation.method"),
                                (long long)fc_config_int(cfg, "seed"));
   FC_CHECK(n < FC_PATH_SIZE, USAGE, "%s: the path is longer than %d bytes",

@@ -10,6 +10,7 @@
 
 typedef struct {
   fc_sweep *sweep;
+  const char *size;        /* --size, borrowed; NULL: not given */
   char *text, *base;       /* of the sweep file and of its base */
   fc_sweep_labels *labels; /* of all points; rank 0 only */
 } fc_points;

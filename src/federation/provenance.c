@@ -65,6 +65,8 @@ void fc_provenance_put(fc_federation *fed, const fc_run_request *request, fc_sto
     fc_store_put_text(f, "/provenance", request->facts[i].name, request->facts[i].value);
   fc_store_put_text(f, "/provenance", "experiment", fc_config_string(fed->cfg, "experiment"));
   fc_store_put_text(f, "/provenance", "method", fed->method->name);
+  const char *size = fc_config_size(fed->cfg);
+  if (*size) fc_store_put_text(f, "/provenance", "size", size);
   fc_store_put_number(f, "/provenance", "seed", (double)fed->seed);
   char precision[64] = "f32";
   if (fed->task.is_bf16) snprintf(precision, sizeof precision, "bf16, path %s", fc_k_bf16_path());

@@ -13,8 +13,9 @@ static const char *const numbers[] = {"seed", "ranks", "threads_per_rank", "peak
                                       "peak_total_bytes"};
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
+/* The size comes last: only a configuration of a file with sizes has one. */
 const char *fc_result_text(size_t i) {
-  return i < COUNT_OF(texts) ? texts[i] : NULL;
+  return i < COUNT_OF(texts) ? texts[i] : i == COUNT_OF(texts) ? "size" : NULL;
 }
 
 const char *fc_result_number(size_t i) {
