@@ -235,6 +235,10 @@ void fc_norm_bwd(fc_work *w, const fc_norm *n, float *dx, const float *dy, const
 
 /* batch -> w->hidden (trunk.c). */
 void fc_trunk_fwd(fc_work *w);
+/* The same in two steps: to the input of block `to` (the number of layers: that of the final norm),
+ * and from there on. */
+void fc_trunk_fwd_to(fc_work *w, int to);
+void fc_trunk_fwd_from(fc_work *w, int from);
 /* Tokens of the batch's sequence that were read before: 0 without a cache. */
 int64_t fc_cache_past(const fc_work *w, int32_t sequence);
 /* fc_k_attention_fwd that keeps the batch's keys and values and looks at those kept before. */
@@ -246,6 +250,10 @@ fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batc
 
 /* w->d, the gradient of w->hidden, -> dtheta. */
 void fc_trunk_bwd(fc_work *w);
+/* The same in two steps; between them w->d is the gradient of the input of block `to`, from which
+ * the second goes on unless the first returns false: nothing is trained below. */
+bool fc_trunk_bwd_to(fc_work *w, int to);
+void fc_trunk_bwd_from(fc_work *w, int from);
 
 /* Rows of the hidden states that the loss looks at, into w->pooled and w->targets (head.c).
  * Returns M. */

@@ -173,41 +173,67 @@ static void embed_bwd(fc_work *w) {
   }
 }
 
-/* ---- the whole trunk ------------------------------------------------------------------------- */
+/* ---- the trunk, whole or to and from a block's input ----------------------------------------- */
 
 static void block_fwd(fc_work *w, int layer) {
   for (int s = 0; s < 2; s++) sublayer_fwd(w, layer, s);
 }
 
-void fc_trunk_fwd(fc_work *w) {
-  const fc_model *m = w->model;
-  int64_t n = w->n_rows * m->shape.width;
-  embed_fwd(w);
-  fc_work_watch(w, "the embeddings", -1, w->x, n);
-  for (int layer = 0; layer < m->shape.layers; layer++) {
+static void blocks_fwd(fc_work *w, int from, int to) {
+  for (int layer = from; layer < to; layer++) {
     block_fwd(w, layer);
-    fc_work_watch(w, "the output of block", layer, w->blocks[layer].sub[1].out, n);
+    fc_work_watch(w, "the output of block", layer, w->blocks[layer].sub[1].out,
+                  w->n_rows * w->model->shape.width);
   }
-  if (m->final_norm.weight == FC_TENSOR_NONE) return;
-  fc_norm_fwd(w, &m->final_norm, w->hidden, w->final_mean, w->final_rstd, w->trunk_out, w->bounds);
-  fc_work_watch(w, "the final norm", -1, w->hidden, n);
 }
 
-void fc_trunk_bwd(fc_work *w) {
+/* w->d: gradient of the input of block `from`, then of that of `to`. False if it ends before. */
+static bool blocks_bwd(fc_work *w, int from, int to) {
+  for (int layer = from - 1; layer >= to; layer--) {
+    /* the last one's activations are still there */
+    if (w->recomputes && layer < w->model->shape.layers - 1) block_fwd(w, layer);
+    for (int s = 1; s >= 0; s--) {
+      if (!sublayer_bwd(w, layer, s)) return false;
+    }
+  }
+  return true;
+}
+
+void fc_trunk_fwd_to(fc_work *w, int to) {
+  embed_fwd(w);
+  fc_work_watch(w, "the embeddings", -1, w->x, w->n_rows * w->model->shape.width);
+  blocks_fwd(w, 0, to);
+}
+
+void fc_trunk_fwd_from(fc_work *w, int from) {
+  const fc_model *m = w->model;
+  blocks_fwd(w, from, m->shape.layers);
+  if (m->final_norm.weight == FC_TENSOR_NONE) return;
+  fc_norm_fwd(w, &m->final_norm, w->hidden, w->final_mean, w->final_rstd, w->trunk_out, w->bounds);
+  fc_work_watch(w, "the final norm", -1, w->hidden, w->n_rows * m->shape.width);
+}
+
+void fc_trunk_fwd(fc_work *w) {
+  fc_trunk_fwd_to(w, 0);
+  fc_trunk_fwd_from(w, 0);
+}
+
+bool fc_trunk_bwd_to(fc_work *w, int to) {
   const fc_model *m = w->model;
   if (m->final_norm.weight != FC_TENSOR_NONE) {
     memset(w->t, 0, bytes_of(w));
     fc_norm_bwd(w, &m->final_norm, w->t, w->d, w->trunk_out, w->final_mean, w->final_rstd,
                 w->bounds);
     fc_work_swap_gradients(w);
-    if (!fc_work_goes_below(w, m->final_norm.stage)) return;
+    if (!fc_work_goes_below(w, m->final_norm.stage)) return false;
   }
-  int last = m->shape.layers - 1;
-  for (int layer = last; layer >= w->first_kept; layer--) {
-    if (w->recomputes && layer < last) block_fwd(w, layer); /* the last one's are still there */
-    for (int s = 1; s >= 0; s--) {
-      if (!sublayer_bwd(w, layer, s)) return;
-    }
-  }
-  embed_bwd(w);
+  return blocks_bwd(w, m->shape.layers, to);
+}
+
+void fc_trunk_bwd_from(fc_work *w, int from) {
+  if (blocks_bwd(w, from, 0)) embed_bwd(w);
+}
+
+void fc_trunk_bwd(fc_work *w) {
+  if (fc_trunk_bwd_to(w, 0)) fc_trunk_bwd_from(w, 0);
 }
