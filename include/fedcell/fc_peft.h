@@ -14,7 +14,8 @@
 #include "fedcell/fc_model.h"
 
 /* Writes both files into `folder`, which must exist; the configuration last. Tensors trained whole
- * stand under modules_to_save; with FC_LOSS_CLASSIFY the whole classification head does, as PEFT
+ * stand under modules_to_save; where only some blocks have adapters (adapter.last_blocks),
+ * layers_to_transform lists them; with FC_LOSS_CLASSIFY the whole classification head does, as PEFT
  * always keeps it with the adapter, so the model's weights must be set. base: what the
  * configuration names as the base model; NULL: none. USAGE for what PEFT cannot express: no adapter
  * at all, a module that is not a leaf, an adapter inside of a module that is trained whole. */

@@ -25,13 +25,18 @@ typedef struct {
   size_t n;
   int *whole;    /* (n) part that replaces the tensor, or -1 */
   bool *adapted; /* (n) */
+  bool *block;   /* (layers) does the block have an adapter? */
+  /* Some blocks have adapters, all of them on the same modules, and some have none: the blocks go
+   * into layers_to_transform, and the modules' names without them into target_modules. */
+  bool by_blocks;
 } fc_peft_marks;
 fc_err fc_peft_marks_create(const fc_model *model, const fc_trainable *t, fc_peft_marks *out);
 void fc_peft_marks_destroy(fc_peft_marks *marks);
 
 /* The shortest ending of the name of an adapted tensor's module that no module ends with which is
- * not adapted: PEFT's target_modules then mean the very same layers. Points into the tensor's name,
- * *n characters. */
+ * not adapted: PEFT's target_modules then mean the very same layers. By blocks, modules of other
+ * blocks do not count, and outside of the blocks it is the whole name. Points into the tensor's
+ * name, *n characters. */
 const char *fc_peft_target(const fc_peft_marks *marks, size_t tensor, size_t *n);
 
 /* Whether the model's output weights are the token table itself: then PEFT's lm_head, which is its

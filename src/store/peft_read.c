@@ -78,6 +78,29 @@ static fc_err check_number(const reader *r, const char *key, const char *option,
   return FC_ERR_OK;
 }
 
+/* null: all blocks; else a block's number or a list of them */
+static bool lists_block(const json_t *layers, int block) {
+  size_t i;
+  json_t *entry;
+  if (json_is_integer(layers)) return json_integer_value(layers) == block;
+  json_array_foreach((json_t *)(uintptr_t)layers, i, entry) {
+    if (json_is_integer(entry) && json_integer_value(entry) == block) return true;
+  }
+  return false;
+}
+
+/* The blocks that PEFT would adapt; that it would adapt no others the tensors tell. */
+static fc_err check_layers(const reader *r) {
+  const json_t *layers = json_object_get(r->config, "layers_to_transform");
+  if (is_nothing(layers)) return FC_ERR_OK;
+  for (int b = 0; b < fc_model_get_shape(r->marks.model)->layers; b++)
+    FC_CHECK(!r->marks.block[b] || lists_block(layers, b), DATA,
+             "%s: layers_to_transform leaves out block %d, which has an adapter here: see "
+             "adapter.targets and adapter.last_blocks",
+             r->config_path, b);
+  return FC_ERR_OK;
+}
+
 static fc_err check_config(const reader *r) {
   FC_CHECK(json_is_object(r->config), DATA, "%s is not a JSON object", r->config_path);
   const char *type = json_string_value(json_object_get(r->config, "peft_type"));
@@ -90,7 +113,7 @@ static fc_err check_config(const reader *r) {
   FC_TRY(check_number(r, "lora_alpha", "adapter.alpha", (double)here.alpha));
   for (size_t i = 0; i < sizeof NEUTRAL / sizeof NEUTRAL[0]; i++)
     FC_TRY(check_neutral(r, NEUTRAL[i].key, NEUTRAL[i].allowed));
-  return FC_ERR_OK;
+  return check_layers(r);
 }
 
 static fc_err read_config(reader *r) {
@@ -153,6 +176,10 @@ static fc_err read_one(reader *r, const fc_safetensor *found) {
   const fc_trainable_part *p = find_part(r, t, kind);
   if (p) r->seen[p - r->parts] = true;
   if (kind != 'W') {
+    FC_CHECK(p || t->layer < 0 || r->marks.block[t->layer], DATA,
+             "%s: %s has an adapter, but nothing in block %d has one here: see adapter.targets and "
+             "adapter.last_blocks",
+             r->tensors_path, t->name, t->layer);
     FC_CHECK(p, DATA, "%s: %s has an adapter, but adapter.targets does not name it here",
              r->tensors_path, t->name);
     return read_factor(r, p, found);

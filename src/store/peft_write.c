@@ -173,6 +173,27 @@ static fc_err write_tensors(writer *w, const char *folder) {
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
+/* The blocks that have adapters, null for all of them. */
+static json_t *layers_to_transform(const fc_peft_marks *m) {
+  json_t *list = m->by_blocks ? json_array() : json_null();
+  for (int b = 0; m->by_blocks && b < fc_model_get_shape(m->model)->layers; b++) {
+    if (!m->block[b] || json_array_append_new(list, json_integer(b)) == 0) continue;
+    json_decref(list);
+    return NULL;
+  }
+  return list;
+}
+
+/* What the list of blocks is called: "h" of "transformer.h.1.attn.c_attn.weight". */
+static json_t *layers_pattern(const fc_peft_marks *m) {
+  size_t i = 0;
+  if (!m->by_blocks) return json_null();
+  while (m->tensors[i].layer != 0) i++;
+  const char *name = m->tensors[i].name, *end = strstr(name, ".0."), *from = end;
+  while (from > name && from[-1] != '.') from--;
+  return json_stringn(from, (size_t)(end - from));
+}
+
 static json_t *name_or_null(const char *name) {
   return name ? json_string(name) : json_null();
 }
@@ -200,11 +221,12 @@ static json_t *make_config(const writer *w, const char *base) {
   bool any_saved = json_array_size(w->modules) > 0, conv1d = false;
   for (size_t i = 0; i < w->marks.n; i++)
     conv1d = conv1d || (w->marks.adapted[i] && w->marks.tensors[i].is_transposed_in_file);
-  return json_pack("{s:{}, s:n, s:o, s:s, s:b, s:b, s:b, s:n, s:n, s:o, s:o, s:o, s:s, s:i, s:{}, "
+  return json_pack("{s:{}, s:n, s:o, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s, s:i, s:{}, "
                    "s:n, s:O, s:o}",
                    "alpha_pattern", "auto_mapping", "base_model_name_or_path", name_or_null(base),
                    "bias", "none", "fan_in_fan_out", conv1d, "inference_mode", 1,
-                   "init_lora_weights", 1, "layers_pattern", "layers_to_transform", "lora_alpha",
+                   "init_lora_weights", 1, "layers_pattern", layers_pattern(&w->marks),
+                   "layers_to_transform", layers_to_transform(&w->marks), "lora_alpha",
                    number(decimal(lora.alpha)), "lora_dropout", json_real(decimal(lora.dropout)),
                    "modules_to_save", any_saved ? json_incref(w->modules) : json_null(),
                    "peft_type", "LORA", "r", lora.rank, "rank_pattern", "revision",

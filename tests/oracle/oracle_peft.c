@@ -47,10 +47,14 @@ static fc_err open_model(job *j, const char *folder) {
 
 static fc_err open_trainable(job *j, const char *in) {
   const char *targets[NAMES], *saved[NAMES];
+  int layers = fc_model_get_shape(j->model)->layers;
+  int last = (int)json_integer_value(json_object_get(j->json, "last_blocks")); /* 0: all */
   fc_trainable_spec spec = {.targets = targets,
                             .n_targets = names(json_object_get(j->json, "target_modules"), targets),
                             .saved = saved,
                             .n_saved = names(json_object_get(j->json, "modules_to_save"), saved),
+                            .first_block = last ? layers - last : 0,
+                            .next_block = last ? layers : 0,
                             .lora_rank = (int)json_integer_value(json_object_get(j->json, "rank")),
                             .alpha = (float)json_number_value(json_object_get(j->json, "alpha"))};
   FC_TRY(fc_trainable_create(j->model, &spec, &j->trainable));

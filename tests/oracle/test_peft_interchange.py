@@ -9,6 +9,7 @@ loads here; the adapter of a federated run is exported with its base and opens a
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -90,11 +91,11 @@ class PeftInterchange(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         torch.manual_seed(3)
 
-    def prepare(self, family, loss, targets, saved, tied=True):
+    def prepare(self, family, loss, targets, saved, tied=True, last_blocks=0):
         model = random_model(family, loss, 3, tied)
         model.save_pretrained(self.folder / "model", safe_serialization=True)
         self.batch = sequences(4)
-        self.write_job(family, loss, targets, saved)
+        self.write_job(family, loss, targets, saved, last_blocks=last_blocks)
         return model
 
     def write_job(self, family, loss, targets, saved, **others):
@@ -112,9 +113,9 @@ class PeftInterchange(unittest.TestCase):
         if not difference <= TOLERANCE:  # NaN fails
             self.fail(f"the logits differ by {difference:.3g} of their norm, allowed is {TOLERANCE:g}")
 
-    def assert_exports(self, family, loss, targets, saved, tied=True):
+    def assert_exports(self, family, loss, targets, saved, tied=True, last_blocks=0):
         """What fedcell writes opens in PEFT; it reads it back itself, to the bit."""
-        model = self.prepare(family, loss, targets, saved, tied)
+        model = self.prepare(family, loss, targets, saved, tied, last_blocks)
         plain = logits_of(model, loss, self.batch)
         adapter = self.folder / "adapter"
         adapter.mkdir()
@@ -124,12 +125,20 @@ class PeftInterchange(unittest.TestCase):
         self.assert_near(ours, theirs)
         self.assertGreater(numpy.abs(plain - theirs).max(), 0.01, "the adapter changes nothing: the test would see nothing")
         numpy.testing.assert_array_equal(self.ours(adapter), ours)
-        # exactly our layers have one: as many factors as are in the file
-        factors = [n for n in load_file(adapter / "adapter_model.safetensors") if "lora_A" in n]
-        self.assertEqual(len(factors), sum("lora_A" in n for n, _ in opened.named_parameters()))
+        # exactly our layers have one
+        factors = [n for n in load_file(adapter / "adapter_model.safetensors") if "lora_" in n]
+        self.assertEqual(sorted(factors), sorted(n.replace(".default", "") for n, _ in opened.named_parameters() if "lora_" in n))
+        config = json.loads((adapter / "adapter_config.json").read_text())
+        self.assertEqual(config["layers_to_transform"], [*range(LAYERS - last_blocks, LAYERS)] if last_blocks else self.blocks(factors))
         # and merged into the base it is still the same model
         if not saved:
             self.assert_near(logits_of(opened.merge_and_unload(), loss, self.batch), ours)
+
+    @staticmethod
+    def blocks(factors):
+        """Those that have adapters, None for all of them."""
+        found = sorted({int(number) for number in re.findall(r"\.(\d+)\.", " ".join(factors))})
+        return found if len(found) < LAYERS else None
 
     def make_adapter(self, model, targets, saved, task, **others):
         config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=targets, modules_to_save=saved or None, task_type=task, **others)
@@ -141,11 +150,11 @@ class PeftInterchange(unittest.TestCase):
         wrapped.save_pretrained(self.folder / "adapter", safe_serialization=True)
         return wrapped
 
-    def assert_imports(self, family, loss, targets, saved, ours_targets=None, ours_saved=None):
+    def assert_imports(self, family, loss, targets, saved, ours_targets=None, ours_saved=None, last_blocks=0, **others):
         """What PEFT writes loads here."""
-        model = self.prepare(family, loss, ours_targets or targets, saved if ours_saved is None else ours_saved)
+        model = self.prepare(family, loss, ours_targets or targets, saved if ours_saved is None else ours_saved, last_blocks=last_blocks)
         task = "SEQ_CLS" if loss == "classify" else "CAUSAL_LM"
-        wrapped = self.make_adapter(model, targets, saved, task, fan_in_fan_out=family == "gpt2")
+        wrapped = self.make_adapter(model, targets, saved, task, fan_in_fan_out=family == "gpt2", **others)
         self.assert_near(self.ours(self.folder / "adapter"), logits_of(wrapped, loss, self.batch))
 
     def test_gpt2_causal_lm_exports(self):
@@ -192,6 +201,28 @@ class PeftInterchange(unittest.TestCase):
 
     def test_roberta_half_a_head_exports(self):
         self.assert_exports("roberta", "classify", ["value"], ["classifier.out_proj"])
+
+    def test_last_blocks_export(self):
+        for family, loss, targets, saved in (("gpt2", "causal_lm", ["c_attn", "mlp.c_proj"], []), ("gpt2", "classify", ["all-linear"], ["head"]),
+                                             ("llama", "causal_lm", ["q_proj", "down_proj"], ["model.norm"]),
+                                             ("llama", "classify", ["all-linear"], ["head"]),
+                                             ("bert", "classify", ["query", "output.dense"], ["head"]),
+                                             ("bert", "classify", ["dense"], ["classifier"]),  # with the pooler
+                                             ("roberta", "classify", ["value"], ["head"])):
+            with self.subTest(family, loss=loss, targets=targets):
+                shutil.rmtree(self.folder)
+                self.folder.mkdir()
+                self.assert_exports(family, loss, targets, saved, last_blocks=1)
+
+    def test_last_blocks_import(self):
+        for family, loss, targets, saved, how in (("gpt2", "causal_lm", ["c_attn"], [], {"layers_to_transform": 1, "layers_pattern": "h"}),
+                                                  ("llama", "causal_lm", ["q_proj"], [], {"layers_to_transform": [1]}),
+                                                  ("bert", "classify", ["query"], ["classifier"], {"layers_to_transform": [1], "layers_pattern": "layer"}),
+                                                  ("roberta", "classify", ["layer.1.attention.self.key"], ["classifier"], {})):
+            with self.subTest(family):
+                shutil.rmtree(self.folder)
+                self.folder.mkdir()
+                self.assert_imports(family, loss, targets, saved, ours_targets=[targets[0].split(".")[-1]], last_blocks=1, **how)
 
     def test_gpt2_causal_lm_imports(self):
         self.assert_imports("gpt2", "causal_lm", ["c_attn", "c_proj"], [])

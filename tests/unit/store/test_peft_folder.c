@@ -15,7 +15,9 @@ typedef struct {
   float *weights, *theta;
 } setup;
 
-static setup open_setup(const char *family, const char *target, const char *saved, int rank) {
+/* Of blocks [first, next) and what follows; 0, 0: of all. */
+static setup open_limited(const char *family, const char *target, const char *saved, int rank,
+                          int first, int next) {
   setup s = {0};
   fc_model_shape shape = {.arch = fc_arch_find(family),
                           .layers = 2,
@@ -29,6 +31,8 @@ static setup open_setup(const char *family, const char *target, const char *save
                                   .n_targets = target != NULL,
                                   .saved = &saved,
                                   .n_saved = saved != NULL,
+                                  .first_block = first,
+                                  .next_block = next,
                                   .lora_rank = rank,
                                   .alpha = 5,
                                   .dropout = 0.1F};
@@ -40,6 +44,10 @@ static setup open_setup(const char *family, const char *target, const char *save
   assert_ok(fc_alloc(fc_trainable_count(s.trainable), sizeof *s.theta, &s.theta));
   for (size_t i = 0; i < fc_trainable_count(s.trainable); i++) s.theta[i] = -1.0F - (float)i;
   return s;
+}
+
+static setup open_setup(const char *family, const char *target, const char *saved, int rank) {
+  return open_limited(family, target, saved, rank, 0, 0);
 }
 
 static void close_setup(setup *s) {
@@ -100,9 +108,7 @@ static void comes_back(void **state) {
   }
 }
 
-static void assert_config(const char *family, const char *target, const char *saved,
-                          const char *expected) {
-  setup s = open_setup(family, target, saved, 2);
+static void assert_config_of(setup s, const char *expected) {
   assert_ok(write_setup(&s, FC_LOSS_CLASSIFY, "config"));
   json_t *config = load_config("config"), *wanted = json_loads(expected, 0, NULL), *value;
   const char *key;
@@ -116,6 +122,11 @@ static void assert_config(const char *family, const char *target, const char *sa
   close_setup(&s);
 }
 
+static void assert_config(const char *family, const char *target, const char *saved,
+                          const char *expected) {
+  assert_config_of(open_setup(family, target, saved, 2), expected);
+}
+
 /* Target names are as short as can be without meaning a layer that has no adapter. */
 static void configuration(void **state) {
   (void)state;
@@ -124,12 +135,77 @@ static void configuration(void **state) {
                 "\"fan_in_fan_out\": false, \"task_type\": \"SEQ_CLS\", \"peft_type\": \"LORA\","
                 "\"base_model_name_or_path\": \"the/base\", \"target_modules\": [\"query\", "
                 "\"key\", \"value\", \"output.dense\", \"intermediate.dense\"],"
+                "\"layers_to_transform\": null, \"layers_pattern\": null,"
                 "\"modules_to_save\": [\"bert.pooler.dense\", \"classifier\"]}");
   assert_config("gpt2", "h.1.attn.c_proj", "head",
-                "{\"fan_in_fan_out\": true, \"target_modules\": [\"1.attn.c_proj\"],"
+                "{\"fan_in_fan_out\": true, \"target_modules\": [\"attn.c_proj\"],"
+                "\"layers_to_transform\": [1], \"layers_pattern\": \"h\","
                 "\"modules_to_save\": [\"score\"]}");
   assert_config("roberta", "key", "classifier.out_proj",
                 "{\"target_modules\": [\"key\"], \"modules_to_save\": [\"classifier\"]}");
+}
+
+/* Blocks with the same adapters are listed; what lies behind them goes by its whole name, as PEFT
+ * finds nothing else outside of the listed blocks. */
+static void configuration_of_the_last_blocks(void **state) {
+  (void)state;
+  assert_config_of(open_limited("bert", "dense", "classifier", 2, 1, 2),
+                   "{\"target_modules\": [\"dense\", \"bert.pooler.dense\"],"
+                   "\"layers_to_transform\": [1], \"layers_pattern\": \"layer\"}");
+  assert_config_of(open_limited("bert", "attention.output.dense", "head", 2, 1, 2),
+                   "{\"target_modules\": [\"attention.output.dense\"],"
+                   "\"layers_to_transform\": [1]}");
+  assert_config_of(open_limited("llama", "q_proj", "head", 2, 1, 2),
+                   "{\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [1],"
+                   "\"layers_pattern\": \"layers\"}");
+  assert_config_of(open_limited("gpt2", "c_proj", "head", 2, 0, 2),
+                   "{\"target_modules\": [\"c_proj\"], \"layers_to_transform\": null}");
+  /* blocks that differ cannot be listed: names with the blocks in them mean the same layers */
+  assert_config("bert", "attention.output.dense", "layer.0.attention.output.dense",
+                "{\"target_modules\": [\"attention.output.dense\"],"
+                "\"layers_to_transform\": [1]}");
+  static const char *const unlike[] = {"h.0.attn.c_attn", "h.1.mlp.c_fc"};
+  setup s = open_setup("gpt2", "c_attn", "head", 2);
+  const fc_trainable_spec spec = {.targets = unlike, .n_targets = 2, .lora_rank = 2, .alpha = 5};
+  fc_trainable_destroy(&s.trainable);
+  assert_ok(fc_trainable_create(s.model, &spec, &s.trainable));
+  assert_config_of(s, "{\"target_modules\": [\"0.attn.c_attn\", \"1.mlp.c_fc\"],"
+                      "\"layers_to_transform\": null, \"layers_pattern\": null}");
+}
+
+/* The adapter of the last block and that of all blocks are not taken for each other; a list of
+ * blocks that is not what the tensors are is noticed. */
+static void other_blocks(void **state) {
+  (void)state;
+  setup last = open_limited("bert", "query", "classifier", 2, 1, 2);
+  setup all = open_setup("bert", "query", "classifier", 2);
+  assert_ok(write_setup(&last, FC_LOSS_CLASSIFY, "last"));
+  assert_ok(write_setup(&all, FC_LOSS_CLASSIFY, "all"));
+  assert_ok(read_setup(&last, "last"));
+  assert_fails(read_setup(&last, "all"), FC_ERR_DATA,
+               "%s/all/adapter_model.safetensors: bert.encoder.layer.0.attention.self.query.weight "
+               "has an adapter, but nothing in block 0 has one here: see adapter.targets and "
+               "adapter.last_blocks");
+  assert_fails(read_setup(&all, "last"), FC_ERR_DATA,
+               "%s/last/adapter_config.json: layers_to_transform leaves out block 0, which has an "
+               "adapter here: see adapter.targets and adapter.last_blocks");
+  const struct {
+    json_t *layers;
+    fc_err err;
+  } cases[] = {{json_integer(1), FC_ERR_OK},
+               {json_pack("[i,i]", 0, 1), FC_ERR_OK},
+               {json_integer(0), FC_ERR_DATA},
+               {json_string("1"), FC_ERR_DATA}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    json_t *config = load_config("last");
+    json_object_set_new(config, "layers_to_transform", cases[i].layers);
+    save_config("last", config);
+    assert_int_equal(read_setup(&last, "last"), cases[i].err);
+  }
+  assert_string_equal(strrchr(fc_err_message(), ':'),
+                      ": see adapter.targets and adapter.last_blocks");
+  close_setup(&last);
+  close_setup(&all);
 }
 
 static void not_expressible(void **state) {
@@ -208,7 +284,8 @@ static void other_layers(void **state) {
   (void)state;
   setup file = open_setup("bert", "query", "classifier", 2);
   setup key = open_setup("bert", "key", "classifier", 2);
-  setup one = open_setup("bert", "layer.1.attention.self.query", "classifier", 2);
+  setup one = open_setup("bert", "attention.output.dense", "classifier", 2);
+  setup both = open_setup("bert", "output.dense", "classifier", 2);
   setup frozen = open_setup("bert", "query", "pooler", 2);
   assert_ok(write_setup(&file, FC_LOSS_CLASSIFY, "other"));
   assert_fails(read_setup(&key, "other"), FC_ERR_DATA,
@@ -219,13 +296,14 @@ static void other_layers(void **state) {
       "%s/other/adapter_model.safetensors: tensor base_model.model.classifier.bias differs "
       "from the base model's and is not trained here: name its module in adapter.saved");
   assert_ok(write_setup(&one, FC_LOSS_CLASSIFY, "one"));
-  assert_fails(read_setup(&file, "one"), FC_ERR_DATA,
+  assert_fails(read_setup(&both, "one"), FC_ERR_DATA,
                "%s/one/adapter_model.safetensors: tensor base_model.model.bert.encoder.layer.0."
-               "attention.self.query.lora_A.weight is missing: adapter.targets names "
-               "bert.encoder.layer.0.attention.self.query.weight");
+               "output.dense.lora_A.weight is missing: adapter.targets names "
+               "bert.encoder.layer.0.output.dense.weight");
   close_setup(&file);
   close_setup(&key);
   close_setup(&one);
+  close_setup(&both);
   close_setup(&frozen);
 }
 
@@ -391,6 +469,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(comes_back),
       cmocka_unit_test(configuration),
+      cmocka_unit_test(configuration_of_the_last_blocks),
+      cmocka_unit_test(other_blocks),
       cmocka_unit_test(not_expressible),
       cmocka_unit_test(no_folder),
       cmocka_unit_test(refused_configuration),
