@@ -27,6 +27,8 @@ expect_failure 2 "holds images" "$FEDCELL" run "$small" --set data.dataset=gener
   --output "$TEST_TMP/x.h5"
 expect_failure 2 "adapter.targets" "$FEDCELL" run "$small" --set 'adapter.targets=[c_attn]' \
   --output "$TEST_TMP/x.h5"
+expect_failure 2 "adapter.last_blocks is 3, but the model has 2 blocks" fedcell_on 2 run "$small" \
+  --set adapter.last_blocks=3 --output "$TEST_TMP/x.h5"
 
 # an existing result is not overwritten unasked
 fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/y.h5"

@@ -269,12 +269,12 @@ class PeftInterchange(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return done
 
-    def assert_round_trip(self, family):
+    def assert_round_trip(self, family, last_blocks=0):
         """run -> export with the base -> transformers and PEFT; then a run that starts from the adapter."""
         out, adapter, base = self.folder / "run.h5", self.folder / "new" / "adapter", self.folder / "base"
         targets = ["c_attn"] if family == "gpt2" else ["query", "value"]
         settings = {"model": {"family": family, "base": "random", "layers": 2, "width": 16, "heads": 2, "ffn": 32},
-                    "adapter": {"rank": RANK, "alpha": ALPHA, "targets": targets},
+                    "adapter": {"rank": RANK, "alpha": ALPHA, "targets": targets, "last_blocks": last_blocks},
                     "data": {"dataset": "generated-sentiment", "samples": 200, "test_samples": 40, "max_length": 48},
                     "population": {"devices": 4}, "federation": {"rounds": 2, "participants": 3, "local": {"learning_rate": 0.01}}}
         (self.folder / "run.yaml").write_text(json.dumps(settings))  # JSON is YAML
@@ -288,7 +288,7 @@ class PeftInterchange(unittest.TestCase):
             numpy.testing.assert_array_equal(saved[name].reshape(value.shape), value, name)
         self.assertGreater(max(numpy.abs(v).max() for n, v in trained.items() if "lora_B" in n), 0)
         self.batch = sequences(4)
-        self.write_job(family, "classify", targets, ["head"], labels=2)
+        self.write_job(family, "classify", targets, ["head"], labels=2, last_blocks=last_blocks)
         shutil.copytree(base, self.folder / "model")
         with torch.no_grad():
             theirs = torch.cat([model(input_ids=torch.tensor([s])).logits for s in self.batch]).numpy()
@@ -305,6 +305,9 @@ class PeftInterchange(unittest.TestCase):
 
     def test_round_trip_bert(self):
         self.assert_round_trip("bert")
+
+    def test_round_trip_of_the_last_block(self):
+        self.assert_round_trip("gpt2", last_blocks=1)
 
     def test_round_trip_roberta(self):
         self.assert_round_trip("roberta")
