@@ -53,6 +53,7 @@ tests    | clang-tidy             | cmd:clang-tidy          | llvm
 tests    | libclang-rt-14-dev     | none                    | llvm
 tests    | libomp-dev             | none                    | llvm
 tests    | shellcheck             | cmd:shellcheck          | shellcheck
+tests    | patch                  | cmd:patch               | -
 tests    | python3-venv           | py:ensurepip            | python
 tests    | python3-pip            | py:pip                  | python
 tests    | python3-torch          | py:torch                | pytorch
