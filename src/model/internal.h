@@ -164,8 +164,7 @@ struct fc_work {
   float *trunk_out;               /* (N,C) out of the last block */
   float *hidden;                  /* (N,C) after the final norm: what the heads see */
   float *final_mean, *final_rstd;
-  float **h;    /* (n_adapters) each (N,R): x A^T */
-  float *h_any; /* (N,R) forward only: all adapters' */
+  float **h; /* (n_adapters) each (N,R): x A^T; forward only: products share theirs */
   float *attention_scratch;
   float *rope; /* (longest sequence, head width), NULL: no rotary positions */
 

@@ -173,10 +173,10 @@ static void layout_adapters(fc_work *w, cursor *c) {
   if (!t || t->n_adapters == 0) return;
   int64_t N = w->max_rows;
   w->h = take(c, t->n_adapters, 1, sizeof *w->h);
-  float *all = w->training ? NULL : floats(c, N, t->lora_rank);
   for (int i = 0; i < t->n_adapters; i++) {
-    float *h = w->training ? floats(c, N, t->lora_rank) : all;
-    if (c->base) w->h[i] = h;
+    bool is_own = w->training || i < FC_ARCH_MAX_PIECES; /* those of one product are apart */
+    float *h = is_own ? floats(c, N, t->lora_rank) : NULL;
+    if (c->base) w->h[i] = is_own ? h : w->h[i - FC_ARCH_MAX_PIECES];
   }
   w->terms = take(c, w->max_sequences, FC_ARCH_MAX_PIECES * sizeof *w->terms, 1);
   if (!w->training) return;

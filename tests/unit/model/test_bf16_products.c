@@ -94,11 +94,34 @@ static void nothing_is_rounded_where_all_is_trained(void **state) {
   close_setup(&s);
 }
 
+/* A workspace without gradients keeps fewer arrays, and the same bits. */
+static void forward_passes_alone_are_the_same(void **state) {
+  (void)state;
+  const fc_trainable_spec spec = {
+      .targets = all_linear, .n_targets = 1, .lora_rank = 2, .alpha = 4};
+  for (int f = 0; f < N_FAMILIES; f++) {
+    fc_model_shape shape = full_shape(all_families[f]);
+    setup s = open_setup(&shape, &spec, true), forward = open_setup(&shape, &spec, false);
+    fc_bf16 *panels = new_panels(s.model), *others = new_panels(forward.model);
+    fc_batch batch = batch_for(all_families[f]);
+    random_lora_b(s.trainable, s.theta);
+    float trained[ROWS * VOCAB], alone[ROWS * VOCAB];
+    OK(fc_model_logits(s.work, s.theta, &batch, lm_kind(&shape), trained));
+    OK(fc_model_logits(forward.work, s.theta, &batch, lm_kind(&shape), alone));
+    assert_memory_equal(trained, alone, sizeof alone);
+    close_setup(&s);
+    close_setup(&forward);
+    fc_free(panels);
+    fc_free(others);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(adapters_on_rounded_weights),
       cmocka_unit_test(adapters_with_dropout),
       cmocka_unit_test(a_piece_trained_whole),
+      cmocka_unit_test(forward_passes_alone_are_the_same),
       cmocka_unit_test(nothing_is_rounded_where_all_is_trained),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
