@@ -26,6 +26,7 @@ build    | git                    | cmd:git                 | git
 build    | libopenmpi-dev         | cmd:mpicc               | openmpi
 build    | openmpi-bin            | cmd:mpirun              | openmpi
 build    | libopenblas-openmp-dev | pc:openblas             | openblas
+build    | liblapacke-dev         | inc:lapacke.h           | openblas
 build    | libhdf5-openmpi-dev    | cmd:h5pcc               | hdf5
 build    | libgsl-dev             | pc:gsl                  | gsl
 build    | librandom123-dev       | inc:Random123/philox.h  | random123

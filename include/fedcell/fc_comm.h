@@ -70,6 +70,11 @@ void fc_comm_share(int64_t n, int size, int rank, int64_t *first, int64_t *count
 fc_err fc_comm_scatter(const fc_comm *comm, const double *all, int64_t n, double *own);
 fc_err fc_comm_gather(const fc_comm *comm, const double *own, int64_t n, double *all);
 
+/* Collective. On `root`, all <- the ranks' own n floats in rank order; there counts (size) says how
+ * many each has. Elsewhere counts and all are not looked at. */
+fc_err fc_comm_join(const fc_comm *comm, const float *own, int64_t n, const int64_t *counts,
+                    float *all, int root);
+
 /* Local. How rooms that know no MPI join their values over these ranks. Borrows comm. */
 fc_reduction fc_comm_reduction(const fc_comm *comm);
 

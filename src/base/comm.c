@@ -190,6 +190,34 @@ fc_err fc_comm_gather(const fc_comm *comm, const double *own, int64_t n, double 
   return FC_ERR_OK;
 }
 
+static fc_err send_floats(const fc_comm *comm, const float *x, int64_t n, int to) {
+  for (int64_t at = 0; at < n; at += PIECE) {
+    int piece = (int)(n - at < PIECE ? n - at : PIECE);
+    MPI_TRY(MPI_Send(x + at, piece, MPI_FLOAT, to, 0, comm->world));
+  }
+  return FC_ERR_OK;
+}
+
+static fc_err receive_floats(const fc_comm *comm, float *x, int64_t n, int from) {
+  for (int64_t at = 0; at < n; at += PIECE) {
+    int piece = (int)(n - at < PIECE ? n - at : PIECE);
+    MPI_TRY(MPI_Recv(x + at, piece, MPI_FLOAT, from, 0, comm->world, MPI_STATUS_IGNORE));
+  }
+  return FC_ERR_OK;
+}
+
+fc_err fc_comm_join(const fc_comm *comm, const float *own, int64_t n, const int64_t *counts,
+                    float *all, int root) {
+  if (comm->rank != root) return send_floats(comm, own, n, root);
+  for (int rank = 0; rank < comm->size; all += counts[rank++]) {
+    if (rank != root)
+      FC_TRY(receive_floats(comm, all, counts[rank], rank));
+    else if (n > 0)
+      memcpy(all, own, (size_t)n * sizeof *own);
+  }
+  return FC_ERR_OK;
+}
+
 static fc_err sum_i64(const void *comm, int64_t *x, size_t n) {
   return fc_comm_sum_i64(comm, x, n);
 }

@@ -100,6 +100,11 @@ static fc_err tokenizer_and_shape(const fc_config *cfg, fc_task_setup *task, con
 
 /* ---- what is trained ------------------------------------------------------------------------- */
 
+bool fc_task_trains_all(const fc_config *cfg) {
+  return strcmp(fc_config_string(cfg, "adapter.kind"), "full") == 0 ||
+         fc_method_find(fc_config_string(cfg, "federation.method"))->trains_all;
+}
+
 enum { NAMES_MAX = 64 };
 
 static fc_err read_names(const fc_config *cfg, const char *option, const char **names, size_t *n) {
@@ -112,7 +117,7 @@ static fc_err read_names(const fc_config *cfg, const char *option, const char **
 static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
   static const char *const all[] = {"all"};
   const char *targets[NAMES_MAX], *saved[NAMES_MAX];
-  bool full = strcmp(fc_config_string(cfg, "adapter.kind"), "full") == 0;
+  bool full = fc_task_trains_all(cfg);
   int layers = fc_model_get_shape(task->model)->layers;
   int64_t last = fc_config_int(cfg, "adapter.last_blocks");
   FC_CHECK(last <= layers, USAGE, "adapter.last_blocks is %lld, but the model has %d blocks",

@@ -52,8 +52,12 @@ static void check_pretraining(fc_config *cfg) {
 }
 
 static void check_adapter(fc_config *cfg) {
-  if (*fc_config_string(cfg, "adapter.init") && option_is(cfg, "adapter.kind", "full"))
+  const char *method = fc_config_string(cfg, "federation.method");
+  if (!*fc_config_string(cfg, "adapter.init")) return;
+  if (option_is(cfg, "adapter.kind", "full"))
     fc_config_fault(cfg, "adapter.init", "must be empty for adapter.kind = full");
+  else if (fc_task_trains_all(cfg))
+    fc_config_fault(cfg, "adapter.init", "must be empty for federation.method = %s", method);
 }
 
 fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell) {

@@ -67,6 +67,8 @@ typedef struct {
 /* Collective. `comm` NULL: for an estimate, on one rank, without weights. */
 fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task);
 void fc_task_destroy(fc_task_setup *task);
+/* Local. All weights are trained: adapter.kind, or the method, says so. */
+bool fc_task_trains_all(const fc_config *cfg);
 /* Collective; comm NULL: as this process would pick alone. Whether products with frozen weights run
  * in bf16 (model.precision). All ranks then take the same path, the best one that each can run, so
  * that no result depends on who computed what. (precision.c) */
@@ -250,6 +252,7 @@ typedef struct fc_method {
   const char *name, *meaning;
   bool keeps_device_models; /* devices are trained where their model lives */
   bool pools_data;          /* no device trains: threads take micro-batches of pooled samples */
+  bool trains_all;          /* all weights, whatever adapter.kind says */
   /* Collective; each may be NULL where it says so. */
   fc_err (*create)(fc_federation *fed, void **state); /* or NULL */
   void (*destroy)(void *state);                       /* or NULL */

@@ -79,7 +79,8 @@ const fc_option_table fc_model_options = LIST("model: the transformer and its ba
 
 static const fc_option adapter_options[] = {
     {"adapter.kind", FC_OPT_CHOICE, "", "lora", FC_OPTION_ANY, adapter_kind_name,
-     "What is trained: low-rank factors beside the frozen base, or all weights."},
+     "What is trained: low-rank factors beside the frozen base, or all weights (as method fedfull "
+     "does whatever stands here)."},
     {"adapter.rank", FC_OPT_INT, "", "8", 1, 1024, NULL, "LoRA rank R."},
     {"adapter.alpha", FC_OPT_REAL, "", "16", 0, 1e6, NULL, "LoRA scaling: alpha / R."},
     {"adapter.dropout", FC_OPT_REAL, "", "0", 0, 0.99, NULL,

@@ -16,7 +16,7 @@ static fc_err agree_on_path(const fc_comm *comm) {
 
 fc_err fc_precision_pick(const fc_comm *comm, const fc_config *cfg, bool *is_bf16) {
   const char *precision = fc_config_string(cfg, "model.precision");
-  bool has_frozen = strcmp(fc_config_string(cfg, "adapter.kind"), "full") != 0;
+  bool has_frozen = !fc_task_trains_all(cfg);
   if (comm) FC_TRY(fc_agree(comm, agree_on_path(comm)));
   *is_bf16 = strcmp(precision, "bf16") == 0 ||
              (strcmp(precision, "auto") == 0 && has_frozen && fc_k_bf16_is_fast());

@@ -5,17 +5,17 @@
 
 settings=(--quiet --set federation.rounds=40 --set checkpoint.every_rounds=1)
 began=${EPOCHREALTIME/./}
-for method in fedlora local centralised; do
+methods=(fedlora local centralised fedfull)
+for method in "${methods[@]}"; do
   fedcell_on 2 run "$small" "${settings[@]}" --set federation.method="$method" \
     --output "$TEST_TMP/whole-$method.h5"
 done
 # what a run takes here and now: the moments of the kills lie within it
-lasts=$(((${EPOCHREALTIME/./} - began) / 3))
+lasts=$(((${EPOCHREALTIME/./} - began) / ${#methods[@]}))
 
 kills=0
 for ((try = 0; try < 10; try++)); do
-  methods=(fedlora local centralised)
-  method=${methods[try % 3]}
+  method=${methods[try % ${#methods[@]}]}
   out=$TEST_TMP/killed-$try.h5
   ranks=$((try % 4 + 1))
   mpi_run "$ranks" "$FEDCELL" run "$small" "${settings[@]}" --set federation.method="$method" \

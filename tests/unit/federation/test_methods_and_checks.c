@@ -3,7 +3,7 @@
 
 static void every_method_is_complete(void **state) {
   (void)state;
-  const char *const expected[] = {"fedlora", "local", "centralised"};
+  const char *const expected[] = {"fedlora", "local", "centralised", "fedfull"};
   size_t n = 0;
   for (; fc_method_name(n); n++) {
     const fc_method *m = fc_method_find(fc_method_name(n));
@@ -38,6 +38,8 @@ static void faults_of_several_options(void **state) {
                "--set model.kv_heads=3: must divide model.heads = 4");
   expect_fault(SETS("adapter.kind=full", "adapter.init=/x"),
                "--set adapter.init=/x: must be empty for adapter.kind = full");
+  expect_fault(SETS("federation.method=fedfull", "adapter.init=/x"),
+               "--set adapter.init=/x: must be empty for federation.method = fedfull");
   expect_fault(SETS("model.base=embedded", "pretrain.objective=causal_lm"),
                "--set pretrain.objective=causal_lm: must be masked_lm or auto for model.family = "
                "bert");

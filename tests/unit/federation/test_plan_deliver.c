@@ -96,6 +96,22 @@ static void without_radio_nothing_is_sent(void **state) {
   fixture_drop(&f);
 }
 
+/* [SW, fedfull]: all weights are trained and sent, 6 FLOP for each and token. */
+static void full_training_costs_all_weights(void **state) {
+  (void)state;
+  fixture f = fixture_make(comm, SETS("federation.method=fedfull"));
+  fc_round round = {.number = 1};
+  double weights = (double)fc_model_weight_count(f.fed->task.model);
+  assert_true((double)f.fed->P == weights);
+  OK(f.fed->method->plan(f.fed, &round));
+  OK(f.fed->method->train(f.fed, &round));
+  CLOSE_RELATIVE(round.flop, 6 * weights * round.tokens, 1e-12);
+  CLOSE_RELATIVE(round.uplink_bits, 5 * 32 * weights, 1e-12);
+  CLOSE_RELATIVE(round.downlink_bits, 5 * 32 * weights, 1e-12);
+  drop_round(&round);
+  fixture_drop(&f);
+}
+
 static void a_deadline_loses_some(void **state) {
   (void)state;
   fixture f = fixture_make(comm, SETS("cell.pathloss_db={uniform: [100, 160]}"));
@@ -144,6 +160,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(number_of_participants),
     cmocka_unit_test(totals_equal_plain_sums),
     cmocka_unit_test(without_radio_nothing_is_sent),
+    cmocka_unit_test(full_training_costs_all_weights),
     cmocka_unit_test(a_deadline_loses_some),
     cmocka_unit_test(a_dead_link_is_told),
     cmocka_unit_test(nobody_trained_gives_no_loss),
