@@ -225,8 +225,8 @@ fc_err fc_parallel_step(fc_parallel *p, const uint32_t *samples, int n, int64_t 
 
 /* ---- sums that do not depend on the ranks (exact.c) ------------------------------------------ */
 
-/* Collective. sums (k) <- column sums of x (n,k) over all ranks' rows, in fixed point scaled by the
- * largest value of each column. k <= 16. NUMERIC if a value is not finite. */
+/* Collective. sums (k) <- column sums of x (n,k) over all ranks' rows, exact and rounded once
+ * (fc_sum.h). k <= 16. NUMERIC if a sum is not finite. */
 fc_err fc_exact_sums(const fc_comm *comm, const double *x, int64_t n, int k, double *sums);
 /* The larger of two, NaN if either is: fmax would lose it. */
 double fc_exact_larger(double a, double b);
