@@ -36,13 +36,14 @@ FC_KERNEL(fc_k_linear_bwd_weight, float *dW, int lddw, float *dbias, const float
           const float *x, int ldx, int64_t N, int I, int O);
 
 /* The adapter path y += s (x A^T) B^T [LoRA (3)], s = alpha/R.
- * x (N,I), A (R,I), B (O,R), y (N,O) ldy; h (N,R) = x A^T is kept for the backward pass. */
-FC_KERNEL(fc_k_lora_fwd, float *y, int ldy, float *h, const float *x, const float *A,
+ * x (N,I), A (R,I) lda, B (O,R), y (N,O) ldy; h (N,R) = x A^T is kept for the backward pass. */
+FC_KERNEL(fc_k_lora_fwd, float *y, int ldy, float *h, const float *x, const float *A, int lda,
           const float *B, float s, int64_t N, int I, int O, int R);
-/* dx += s (dy B) A, dA += s (dy B)^T x, dB += s dy^T h. dx may be NULL. dh (N,R) is scratch. */
+/* dx += s (dy B) A, dA += s (dy B)^T x, dB += s dy^T h; each may be NULL. dA as A. dh (N,R) is
+ * overwritten with s dy B. */
 FC_KERNEL(fc_k_lora_bwd, float *dx, float *dA, float *dB, float *dh, const float *dy, int lddy,
-          const float *x, const float *h, const float *A, const float *B, float s, int64_t N, int I,
-          int O, int R);
+          const float *x, const float *h, const float *A, int lda, const float *B, float s,
+          int64_t N, int I, int O, int R);
 
 /* ---- row-wise ------------------------------------------------------------------------------- */
 

@@ -34,23 +34,23 @@ void fc_k_linear_bwd_weight(float *dW, int lddw, float *dbias, const float *dy, 
   if (dbias) add_column_sums(dbias, dy, lddy, N, O);
 }
 
-void fc_k_lora_fwd(float *y, int ldy, float *h, const float *x, const float *A, const float *B,
-                   float s, int64_t N, int I, int O, int R) {
+void fc_k_lora_fwd(float *y, int ldy, float *h, const float *x, const float *A, int lda,
+                   const float *B, float s, int64_t N, int I, int O, int R) {
   fc_product down = {.transpose_b = true, .alpha = 1, .M = N, .N = R, .K = I};
   fc_product up = {.transpose_b = true, .accumulate = true, .alpha = s, .M = N, .N = O, .K = R};
-  fc_k_product(down, h, R, x, I, A, I);
+  fc_k_product(down, h, R, x, I, A, lda);
   fc_k_product(up, y, ldy, h, R, B, R);
 }
 
 void fc_k_lora_bwd(float *dx, float *dA, float *dB, float *dh, const float *dy, int lddy,
-                   const float *x, const float *h, const float *A, const float *B, float s,
+                   const float *x, const float *h, const float *A, int lda, const float *B, float s,
                    int64_t N, int I, int O, int R) {
   fc_product to_dh = {.alpha = s, .M = N, .N = R, .K = O};
   fc_product to_dx = {.accumulate = true, .alpha = 1, .M = N, .N = I, .K = R};
   fc_product to_dA = {.transpose_a = true, .accumulate = true, .alpha = 1, .M = R, .N = I, .K = N};
   fc_product to_dB = {.transpose_a = true, .accumulate = true, .alpha = s, .M = O, .N = R, .K = N};
   fc_k_product(to_dh, dh, R, dy, lddy, B, R);
-  if (dx) fc_k_product(to_dx, dx, I, dh, R, A, I);
-  fc_k_product(to_dA, dA, I, dh, R, x, I);
-  fc_k_product(to_dB, dB, R, dy, lddy, h, R);
+  if (dx) fc_k_product(to_dx, dx, I, dh, R, A, lda);
+  if (dA) fc_k_product(to_dA, dA, lda, dh, R, x, I);
+  if (dB) fc_k_product(to_dB, dB, R, dy, lddy, h, R);
 }

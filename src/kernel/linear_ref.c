@@ -37,12 +37,12 @@ void fc_k_linear_bwd_weight_ref(float *dW, int lddw, float *dbias, const float *
   }
 }
 
-void fc_k_lora_fwd_ref(float *y, int ldy, float *h, const float *x, const float *A, const float *B,
-                       float s, int64_t N, int I, int O, int R) {
+void fc_k_lora_fwd_ref(float *y, int ldy, float *h, const float *x, const float *A, int lda,
+                       const float *B, float s, int64_t N, int I, int O, int R) {
   for (int64_t n = 0; n < N; n++) {
     for (int r = 0; r < R; r++) {
       double sum = 0.0;
-      for (int i = 0; i < I; i++) sum += (double)x[n * I + i] * A[(int64_t)r * I + i];
+      for (int i = 0; i < I; i++) sum += (double)x[n * I + i] * A[(int64_t)r * lda + i];
       h[n * R + r] = (float)sum;
     }
     for (int o = 0; o < O; o++) {
@@ -54,17 +54,17 @@ void fc_k_lora_fwd_ref(float *y, int ldy, float *h, const float *x, const float 
 }
 
 void fc_k_lora_bwd_ref(float *dx, float *dA, float *dB, float *dh, const float *dy, int lddy,
-                       const float *x, const float *h, const float *A, const float *B, float s,
-                       int64_t N, int I, int O, int R) {
+                       const float *x, const float *h, const float *A, int lda, const float *B,
+                       float s, int64_t N, int I, int O, int R) {
   for (int64_t n = 0; n < N; n++)
     for (int r = 0; r < R; r++) {
       double sum = 0.0;
       for (int o = 0; o < O; o++) sum += (double)dy[n * lddy + o] * B[(int64_t)o * R + r];
       dh[n * R + r] = (float)(s * sum);
     }
-  if (dx) fc_k_linear_bwd_input_ref(dx, I, dh, R, A, I, N, I, R, true);
-  fc_k_linear_bwd_weight_ref(dA, I, NULL, dh, R, x, I, N, I, R);
-  for (int o = 0; o < O; o++)
+  if (dx) fc_k_linear_bwd_input_ref(dx, I, dh, R, A, lda, N, I, R, true);
+  fc_k_linear_bwd_weight_ref(dA, lda, NULL, dh, R, x, I, N, I, R);
+  for (int o = 0; dB && o < O; o++)
     for (int r = 0; r < R; r++) {
       double sum = 0.0;
       for (int64_t n = 0; n < N; n++) sum += (double)dy[n * lddy + o] * h[n * R + r];

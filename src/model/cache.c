@@ -44,7 +44,7 @@ static float *keys_of(const fc_work *w, int layer, int32_t slot) {
 
 void fc_cache_attention(fc_work *w, int layer, float *out, float *lse, const float *qkv) {
   const fc_model_shape *s = &w->model->shape;
-  const fc_attention_shape attention = fc_model_attention_shape(w->model);
+  const fc_attention_shape attention = fc_model_attention_shape(w->model, s->kv_heads);
   const int64_t Q = fc_arch_dim(s, FC_DIM_Q), KV = fc_arch_dim(s, FC_DIM_KV), ld = Q + 2 * KV;
   for (int32_t i = 0; i < w->batch->sequences; i++) {
     int64_t first = w->batch->start[i], n = w->batch->start[i + 1] - first;

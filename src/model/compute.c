@@ -1,6 +1,7 @@
 /* compute.c - the public passes: checks of the batch, forward, loss, backward, and what to say when
  * a loss is not finite. */
 #include "internal.h"
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -76,8 +77,7 @@ static fc_err check_targets(const fc_work *w, const fc_batch *b, int64_t N, fc_l
   return check_values("target", "row", b->targets, N, FC_TARGET_IGNORE, s->vocab - 1);
 }
 
-/* Checks everything and makes the call's state; w->n_rows is 0 for an empty batch. */
-static fc_err begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool with_targets) {
+fc_err fc_work_begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool with_targets) {
   FC_TRY(check_kind(&w->model->shape, kind));
   FC_TRY(check_sequences(w, batch));
   int64_t N = batch->sequences > 0 ? batch->start[batch->sequences] : 0;
@@ -86,12 +86,13 @@ static fc_err begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool w
   w->batch = batch;
   w->n_rows = N;
   w->backward = w->dropping = w->watching = false;
+  w->goal = INT_MAX;
+  w->head_importance = w->neuron_importance = NULL;
   w->found[0] = '\0';
   return FC_ERR_OK;
 }
 
-/* The whole batch is one device's. */
-static void join_alone(fc_work *w, const float *theta) {
+void fc_work_join_alone(fc_work *w, const float *theta) {
   w->members[0] = (fc_work_member){.trainable = w->trainable, .theta = theta};
   w->n_members = 1;
   w->first_sequence[0] = 0;
@@ -100,7 +101,19 @@ static void join_alone(fc_work *w, const float *theta) {
   w->bounds[1] = w->n_rows;
 }
 
-static fc_err join(fc_work *w, const fc_member *members, int n, int *failed) {
+static fc_err check_member(const fc_work *w, const fc_member *m, int j) {
+  int layers = w->model->shape.layers, first = m->scope.first_block, next = m->scope.next_block;
+  FC_CHECK(m->sequences >= 1, SHAPE,
+           "member %d of the cohort has %d sequences, allowed is 1 or more", j, m->sequences);
+  FC_CHECK(fc_trainable_fits(m->trainable ? m->trainable : w->trainable, w->trainable), SHAPE,
+           "member %d of the cohort trains something else than the workspace was made for", j);
+  FC_CHECK((first == 0 && next == 0) || (first >= 0 && first < next && next <= layers), SHAPE,
+           "member %d of the cohort trains the blocks from %d to before %d of %d", j, first, next,
+           layers);
+  return fc_view_check(w->model, m->scope.view);
+}
+
+fc_err fc_work_join(fc_work *w, const fc_member *members, int n, int *failed) {
   const fc_batch *b = w->batch;
   int64_t sequences = 0;
   w->first_sequence[0] = 0;
@@ -109,12 +122,7 @@ static fc_err join(fc_work *w, const fc_member *members, int n, int *failed) {
     const fc_member *m = &members[j];
     const fc_trainable *t = m->trainable ? m->trainable : w->trainable;
     *failed = j;
-    FC_CHECK(m->sequences >= 1, SHAPE,
-             "member %d of the cohort has %d sequences, allowed is 1 or "
-             "more",
-             j, m->sequences);
-    FC_CHECK(fc_trainable_fits(t, w->trainable), SHAPE,
-             "member %d of the cohort trains something else than the workspace was made for", j);
+    FC_TRY(check_member(w, m, j));
     sequences += m->sequences;
     FC_CHECK(sequences <= b->sequences, SHAPE,
              "the first %d members of the cohort have %lld sequences, the batch has %d", j + 1,
@@ -122,10 +130,13 @@ static fc_err join(fc_work *w, const fc_member *members, int n, int *failed) {
     fc_rng dropout = m->dropout;
     w->members[j] = (fc_work_member){.trainable = t,
                                      .theta = m->theta,
+                                     .scope = m->scope,
                                      .dtheta = m->dtheta,
                                      .dropout_seed = fc_rng_u64(&dropout)};
     w->first_sequence[j + 1] = (int32_t)sequences;
     w->bounds[j + 1] = b->start[sequences];
+    int lowest = fc_trainable_lowest_stage(t, &m->scope);
+    if (lowest < w->goal) w->goal = lowest;
   }
   *failed = -1;
   FC_CHECK(sequences == b->sequences, SHAPE,
@@ -137,7 +148,7 @@ static fc_err join(fc_work *w, const fc_member *members, int n, int *failed) {
 
 /* ---- not finite ------------------------------------------------------------------------------ */
 
-static int32_t sequence_of(const fc_batch *b, int64_t row) {
+int32_t fc_batch_sequence_of(const fc_batch *b, int64_t row) {
   int32_t i = 0;
   while (b->start[i + 1] <= row) i++;
   return i;
@@ -149,7 +160,7 @@ static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int j, int64_t i) {
   float loss = w->loss[i];
   const char *value = isnan(loss) ? "nan" : loss > 0.0F ? "inf" : "-inf"; /* never "-nan" */
   int64_t row = w->rows[i];
-  int32_t sequence = kind == FC_LOSS_CLASSIFY ? (int32_t)i : sequence_of(w->batch, row);
+  int32_t sequence = kind == FC_LOSS_CLASSIFY ? (int32_t)i : fc_batch_sequence_of(w->batch, row);
   w->watching = true;
   fc_trunk_fwd(w);
   w->watching = false;
@@ -183,12 +194,35 @@ static bool has_target(const fc_work *w, fc_loss_kind kind) {
 
 fc_err fc_model_loss(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                      fc_loss_result *result) {
-  FC_TRY(begin(w, batch, kind, true));
+  FC_TRY(fc_work_begin(w, batch, kind, true));
   if (!has_target(w, kind)) return FC_ERR_OK;
-  join_alone(w, theta);
+  fc_work_join_alone(w, theta);
   fc_trunk_fwd(w);
   fc_head_loss(w, kind, fc_head_gather(w, kind));
   return add_result(w, kind, 0, result);
+}
+
+/* The losses of all members, after the head. */
+static fc_err add_results(fc_work *w, fc_loss_kind kind, fc_member *members, int *failed) {
+  for (int j = 0; j < w->n_members; j++) {
+    *failed = j;
+    FC_TRY(add_result(w, kind, j, &members[j].result));
+  }
+  *failed = -1;
+  return FC_ERR_OK;
+}
+
+fc_err fc_model_cohort_loss(fc_work *w, fc_member *members, int n, const fc_batch *batch,
+                            fc_loss_kind kind, int *failed) {
+  int nobody;
+  if (!failed) failed = &nobody;
+  *failed = -1;
+  FC_TRY(fc_work_begin(w, batch, kind, true));
+  FC_TRY(fc_work_join(w, members, n, failed));
+  if (!has_target(w, kind)) return FC_ERR_OK;
+  fc_trunk_fwd(w);
+  fc_head_loss(w, kind, fc_head_gather(w, kind));
+  return add_results(w, kind, members, failed);
 }
 
 fc_err fc_model_cohort_grad(fc_work *w, fc_member *members, int n, const fc_batch *batch,
@@ -197,18 +231,42 @@ fc_err fc_model_cohort_grad(fc_work *w, fc_member *members, int n, const fc_batc
   if (!failed) failed = &nobody;
   *failed = -1;
   FC_CHECK(w->training, USAGE, "this workspace was made for forward passes only");
-  FC_TRY(begin(w, batch, kind, true));
-  FC_TRY(join(w, members, n, failed));
+  FC_TRY(fc_work_begin(w, batch, kind, true));
+  FC_TRY(fc_work_join(w, members, n, failed));
   if (!has_target(w, kind)) return FC_ERR_OK;
   w->backward = true;
   w->dropping = w->dropped != NULL;
   fc_trunk_fwd(w);
   bool goes_on = fc_head_loss(w, kind, fc_head_gather(w, kind));
-  for (int j = 0; j < n; j++) {
-    *failed = j;
-    FC_TRY(add_result(w, kind, j, &members[j].result));
+  FC_TRY(add_results(w, kind, members, failed));
+  if (goes_on) fc_trunk_bwd(w);
+  return FC_ERR_OK;
+}
+
+/* Each sequence is a device of its own, which trains nothing. */
+static void join_sequences(fc_work *w) {
+  w->n_members = w->batch->sequences;
+  for (int32_t i = 0; i <= w->n_members; i++) {
+    if (i < w->n_members) w->members[i] = (fc_work_member){0};
+    w->first_sequence[i] = i;
+    w->bounds[i] = w->batch->start[i];
   }
-  *failed = -1;
+}
+
+fc_err fc_model_importance(fc_work *w, const fc_batch *batch, fc_loss_kind kind, double *heads,
+                           double *neurons) {
+  fc_loss_result ignored = {0};
+  FC_CHECK(w->mask_gradient, USAGE, "this workspace was not made for importance");
+  FC_TRY(fc_work_begin(w, batch, kind, true));
+  if (!has_target(w, kind)) return FC_ERR_OK;
+  join_sequences(w);
+  w->backward = true;
+  w->goal = w->lowest_stage;
+  w->head_importance = heads;
+  w->neuron_importance = neurons;
+  fc_trunk_fwd(w);
+  bool goes_on = fc_head_loss(w, kind, fc_head_gather(w, kind));
+  for (int j = 0; j < w->n_members; j++) FC_TRY(add_result(w, kind, j, &ignored));
   if (goes_on) fc_trunk_bwd(w);
   return FC_ERR_OK;
 }
@@ -226,8 +284,8 @@ fc_err fc_model_grad(fc_work *w, const float *theta, const fc_batch *batch, fc_l
 }
 
 fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batch, float *logits) {
-  FC_TRY(begin(w, batch, FC_LOSS_CAUSAL_LM, false));
-  join_alone(w, theta);
+  FC_TRY(fc_work_begin(w, batch, FC_LOSS_CAUSAL_LM, false));
+  fc_work_join_alone(w, theta);
   fc_trunk_fwd(w);
   fc_head_last_logits(w, logits);
   fc_cache_advance(w);
@@ -236,9 +294,9 @@ fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batc
 
 fc_err fc_model_logits(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                        float *logits) {
-  FC_TRY(begin(w, batch, kind, false));
+  FC_TRY(fc_work_begin(w, batch, kind, false));
   if (w->n_rows == 0) return FC_ERR_OK;
-  join_alone(w, theta);
+  fc_work_join_alone(w, theta);
   fc_trunk_fwd(w);
   fc_head_logits(w, kind, logits);
   return FC_ERR_OK;

@@ -25,10 +25,27 @@ typedef struct {
   int row, rows; /* of the product's output */
 } fc_piece;
 
-/* y = x W^T + b, W (out,in) made of pieces that lie one after the other. n_pieces 0: absent. */
+/* What a block can be pruned by: groups of heads, neurons of the MLP. */
+typedef enum { FC_UNIT_NONE, FC_UNIT_HEADS, FC_UNIT_NEURONS } fc_unit;
+
+/* Rows of a product: [row, row + rows), of a tensor of piece `piece`; the same rows of the layer's
+ * weights begin at `from`, which is `row` unless something before was pruned away. */
+typedef struct {
+  int piece, from, row, rows;
+} fc_strip;
+
+/* y = x W^T + b, W (out,in) made of pieces that lie one after the other. n_pieces 0: absent.
+ * Pruning (view.c) keeps the first of its units: `units` equal parts either of `in`, or of each of
+ * its bands, which are Q, K and V, gate and up, or the pieces. */
 typedef struct {
   int in, out, n_pieces, stage;
   fc_piece piece[FC_ARCH_MAX_PIECES];
+  int layer; /* -1: of a head */
+  fc_unit unit;
+  int units;    /* 1 where nothing is pruned */
+  bool cuts_in; /* else what is pruned are rows */
+  int n_bands;
+  fc_strip band[FC_ARCH_MAX_PIECES];
   bool has_panels;         /* in the model's, if it has any (panels.c) */
   size_t panels, panels_t; /* of W and W^T: where in them */
 } fc_linear;
@@ -69,9 +86,14 @@ struct fc_model {
   int head_stage; /* the heads' first stage: what lies below is the trunk */
 };
 
+/* Gives every linear layer its units and bands (view.c). */
+void fc_model_place_units(fc_model *model);
 /* Gives every linear layer of the blocks and the LM head its place in the panels (panels.c). */
 void fc_model_place_panels(fc_model *model);
-fc_attention_shape fc_model_attention_shape(const fc_model *model);
+/* Groups of heads or neurons of a whole block; 1 of NONE. */
+int fc_model_units(const fc_model *model, fc_unit unit);
+/* Of attention with the first `groups` groups of heads. */
+fc_attention_shape fc_model_attention_shape(const fc_model *model, int groups);
 /* Angle per position of a head's pair of elements `pair`, with the shape's scaling (rope.c). */
 double fc_model_rope_frequency(const fc_model_shape *shape, int pair);
 /* table (positions, head width): what fc_k_rope_fwd takes. */
@@ -80,6 +102,21 @@ void fc_model_rope_table(const fc_model_shape *shape, int positions, float *tabl
 int fc_model_block_of_stage(int stage);
 /* The first stage of a block. */
 int fc_model_first_stage(int layer);
+
+/* ---- pruned views (view.c) --------------------------------------------------------------------
+ */
+
+/* A linear layer of which the first `kept` units are left. */
+typedef struct {
+  int in, out, n;
+  fc_strip strip[FC_ARCH_MAX_PIECES]; /* as few as can be */
+} fc_cut;
+
+fc_cut fc_linear_cut(const fc_linear *l, int kept);
+/* Kept of a block that is viewed so; view NULL: all. */
+int fc_view_units(const fc_model *model, const fc_block_view *view, int layer, fc_unit unit);
+/* view (layers) or NULL: SHAPE if one of it is out of range. */
+fc_err fc_view_check(const fc_model *model, const fc_block_view *view);
 
 /* ---- trained parts (trainable.c) -------------------------------------------------------------
  */
@@ -101,7 +138,10 @@ struct fc_trainable {
 /* Accept t NULL: nothing is trained. */
 int fc_trainable_whole(const fc_trainable *t, int tensor);
 int fc_trainable_adapter(const fc_trainable *t, int tensor);
-int fc_trainable_lowest_stage(const fc_trainable *t);
+/* Of what the scope trains; NULL: of all. */
+int fc_trainable_lowest_stage(const fc_trainable *t, const fc_scope *scope);
+/* Whether the scope trains the tensor, if anything does. */
+bool fc_scope_trains(const fc_scope *scope, const fc_model *model, int tensor);
 /* Whether a gradient of the linear layer's weights (whole or adapter) needs its input. */
 bool fc_trainable_has_linear(const fc_trainable *t, const fc_linear *linear);
 /* Whether one of the linear layer's tensors is trained whole. */
@@ -144,6 +184,7 @@ typedef struct {
 typedef struct {
   const fc_trainable *trainable; /* may be NULL */
   const float *theta;
+  fc_scope scope;
   float *dtheta; /* NULL: no gradient */
   uint64_t dropout_seed;
 } fc_work_member;
@@ -154,7 +195,8 @@ struct fc_work {
   bool training, recomputes;
   int64_t max_rows;
   int max_sequences, max_length;
-  int first_kept; /* first block whose activations are kept for the backward pass */
+  int lowest_stage; /* that the backward pass can have to go down to */
+  int first_kept;   /* first block whose activations are kept for the backward pass */
 
   /* forward */
   float *embedded;                /* (N,C) before the embedding norm */
@@ -181,11 +223,13 @@ struct fc_work {
 
   /* backward */
   float *d, *t;              /* (N,C) gradient on its way down, and a second one */
+  float *gap;                /* (N,C) of hidden states from a teacher's, then its gradient */
   float *dqkv;               /* (N, Q + 2 KV) */
   float *dup, *dact;         /* as up and act; the same array where not gated */
   float **dh;                /* (FC_ARCH_MAX_PIECES) each (N,R) */
   fc_lora_term *terms;       /* (members, FC_ARCH_MAX_PIECES) of one bf16 product */
   float *dropped, *ddropped; /* (N, widest adapted input) with adapter dropout */
+  double *mask_gradient;     /* (units of a block) of kind FC_WORK_IMPORTANCE */
 
   /* one call */
   const fc_batch *batch;
@@ -194,22 +238,53 @@ struct fc_work {
   int32_t *first_sequence; /* (n_members + 1) of each member, in the batch */
   int64_t *bounds;         /* (n_members + 1) member j owns the rows [bounds[j], bounds[j+1]) */
   int64_t *head_bounds;    /* the same of the rows that reach the head */
+  int64_t *span_start;     /* (sequences + 1) rows of a span where its sequences begin */
   int64_t n_rows;          /* N */
   fc_cache *cache;         /* borrowed; NULL: every batch stands alone */
   bool backward, dropping;
-  bool watching;  /* search for the first activation that is not finite */
-  char found[64]; /* where it was found */
+  int goal;                /* stage of the lowest that any member trains: the backward pass's end */
+  double *head_importance; /* (layers, kv_heads) added to in the backward pass, or NULL */
+  double *neuron_importance; /* (layers, ffn) */
+  bool watching;             /* search for the first activation that is not finite */
+  char found[64];            /* where it was found */
 };
+
+/* ---- the beginning of a call (compute.c) ------------------------------------------------------
+ */
+
+/* Checks everything and makes the call's state; w->n_rows is 0 for an empty batch. */
+fc_err fc_work_begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool with_targets);
+/* The whole batch is one device's, or that of n. */
+void fc_work_join_alone(fc_work *w, const float *theta);
+fc_err fc_work_join(fc_work *w, const fc_member *members, int n, int *failed);
+int32_t fc_batch_sequence_of(const fc_batch *b, int64_t row);
 
 /* ---- steps of the passes ---------------------------------------------------------------------
  */
 
 /* The tensor's values: the member's theta where it is trained whole, the model's otherwise. */
 const float *fc_work_tensor(const fc_work *w, const fc_work_member *m, int tensor);
-/* Its place in the member's dtheta, NULL if it is not trained whole. */
+/* Its place in the member's dtheta, NULL if it is not trained whole or out of scope. */
 float *fc_work_gradient(const fc_work_member *m, int tensor);
 /* Whether anything below this stage is trained, so that the gradient must go on. */
 bool fc_work_goes_below(const fc_work *w, int stage);
+/* Neighbours in the cohort that keep the same units of a block: their rows are one matrix, with
+ * rows as long as what they keep. The rows of all spans lie one behind the other, so that an array
+ * with `size` floats a unit has the span's at before * size. */
+typedef struct {
+  int j, next;      /* members [j, next) */
+  int64_t first, N; /* rows of the batch */
+  int kept;         /* units */
+  int64_t before;   /* rows times units of the members before */
+} fc_span;
+
+/* Goes to the next span: for (fc_span s = {0}; fc_work_next_span(...);). Of single members if
+ * `alone`. bounds: w->bounds or w->head_bounds. (view.c) */
+bool fc_work_next_span(const fc_work *w, int layer, fc_unit unit, bool alone, const int64_t *bounds,
+                       fc_span *s);
+/* Adds the squared mask gradients of each sequence from an array of units' outputs y and its
+ * gradient d, where the call asks for them (importance.c). */
+void fc_importance_add(fc_work *w, int layer, fc_unit unit, const float *d, const float *y);
 /* w->d and w->t change places. */
 void fc_work_swap_gradients(fc_work *w);
 /* While searching: notes the first array that holds something not finite. layer -1: none. */
@@ -238,6 +313,8 @@ void fc_trunk_fwd(fc_work *w);
  * and from there on. */
 void fc_trunk_fwd_to(fc_work *w, int to);
 void fc_trunk_fwd_from(fc_work *w, int from);
+/* (N,C) between the two steps: what goes into the block. */
+const float *fc_trunk_at(const fc_work *w, int layer);
 /* Tokens of the batch's sequence that were read before: 0 without a cache. */
 int64_t fc_cache_past(const fc_work *w, int32_t sequence);
 /* fc_k_attention_fwd that keeps the batch's keys and values and looks at those kept before. */
@@ -264,5 +341,8 @@ void fc_head_last_logits(fc_work *w, float *logits);
 /* Loss and best of M gathered rows, all with a target. With dtheta also the head's gradients of the
  * mean loss and, if anything in the trunk is trained (true is returned), w->d. */
 bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M);
+/* The same of the divergence from the teacher's logits, weight times its mean over all rows:
+ * w->loss of all rows that the loss kind has (*M), whatever their targets. */
+bool fc_head_distill(fc_work *w, fc_work *teacher, fc_loss_kind kind, float weight, int64_t *M);
 
 #endif

@@ -242,6 +242,7 @@ fc_err fc_model_create(const fc_model_shape *shape, fc_model **out) {
   add_list(m, checked.arch->trunk);
   add_list(m, checked.arch->heads);
   set_lm_head(m);
+  fc_model_place_units(m);
   fc_model_place_panels(m);
   *out = m;
   return FC_ERR_OK;
@@ -294,10 +295,10 @@ const float *fc_model_weights(const fc_model *model) {
   return model->weights;
 }
 
-fc_attention_shape fc_model_attention_shape(const fc_model *model) {
+fc_attention_shape fc_model_attention_shape(const fc_model *model, int groups) {
   const fc_model_shape *s = &model->shape;
-  return (fc_attention_shape){.heads = s->heads,
-                              .kv_heads = s->kv_heads,
+  return (fc_attention_shape){.heads = s->heads / s->kv_heads * groups,
+                              .kv_heads = groups,
                               .head_width = s->width / s->heads,
                               .causal = s->arch->causal};
 }

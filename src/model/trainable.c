@@ -163,7 +163,7 @@ size_t fc_trainable_window(const fc_trainable *t, const fc_scope *scope, size_t 
   *first = 0;
   for (int i = 0; i < t->n_parts; i++) {
     const fc_trainable_part *p = &t->parts[i];
-    if (!is_within(t->model, p->tensor, scope->first_block, scope->next_block)) continue;
+    if (!fc_scope_trains(scope, t->model, p->tensor)) continue;
     if (n == 0) *first = p->offset;
     n += (size_t)p->rows * (size_t)p->cols;
   }
@@ -182,8 +182,19 @@ int fc_trainable_adapter(const fc_trainable *t, int tensor) {
   return t && tensor != FC_TENSOR_NONE ? t->adapter[tensor] : -1;
 }
 
-int fc_trainable_lowest_stage(const fc_trainable *t) {
-  return t ? t->lowest_stage : INT_MAX;
+bool fc_scope_trains(const fc_scope *scope, const fc_model *m, int tensor) {
+  return is_within(m, tensor, scope->first_block, scope->next_block);
+}
+
+int fc_trainable_lowest_stage(const fc_trainable *t, const fc_scope *scope) {
+  int lowest = t ? t->lowest_stage : INT_MAX;
+  if (!t || !scope || scope->next_block == 0) return lowest;
+  lowest = INT_MAX;
+  for (int i = 0; i < t->n_parts; i++) {
+    int tensor = t->parts[i].tensor, stage = t->model->info[tensor].stage;
+    if (stage < lowest && fc_scope_trains(scope, t->model, tensor)) lowest = stage;
+  }
+  return lowest;
 }
 
 bool fc_trainable_has_linear(const fc_trainable *t, const fc_linear *l) {

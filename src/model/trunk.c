@@ -12,20 +12,62 @@ static size_t bytes_of(const fc_work *w) {
 
 /* ---- branches: f and its gradient ------------------------------------------------------------ */
 
+/* Attention of the members with the same heads. */
+typedef struct {
+  fc_span span;
+  fc_attention_shape shape;
+  int32_t first, sequences;    /* of the batch */
+  const int64_t *start;        /* (sequences + 1) rows of the span */
+  int64_t ld;                  /* of qkv */
+  int64_t qkv, attention, lse; /* where its rows begin in the block's arrays */
+} attention_span;
+
+static bool next_attention(const fc_work *w, int layer, attention_span *a) {
+  if (!fc_work_next_span(w, layer, FC_UNIT_HEADS, false, w->bounds, &a->span)) return false;
+  const fc_attention_shape one = fc_model_attention_shape(w->model, 1);
+  int64_t before = a->span.before;
+  a->shape = fc_model_attention_shape(w->model, a->span.kept);
+  a->first = w->first_sequence[a->span.j];
+  a->sequences = w->first_sequence[a->span.next] - a->first;
+  for (int32_t i = 0; i <= a->sequences; i++)
+    w->span_start[i] = w->batch->start[a->first + i] - a->span.first;
+  a->start = w->span_start;
+  a->ld = (int64_t)(a->shape.heads + 2 * a->shape.kv_heads) * a->shape.head_width;
+  a->qkv = before * (one.heads + 2) * one.head_width;
+  a->attention = before * one.heads * one.head_width;
+  a->lse = before * one.heads;
+  return true;
+}
+
 typedef void rotation(float *x, int ld, const float *table, const int64_t *start, int sequences,
                       int heads, int width);
 
 /* Queries and keys, which lie side by side, or their gradients. */
-static void rotate(fc_work *w, rotation *turn, float *qkv) {
-  const fc_model_shape *s = &w->model->shape;
-  const int64_t *start = w->batch->start;
-  int head_width = s->width / s->heads, ld = fc_arch_dim(s, FC_DIM_QKV);
+static void rotate(fc_work *w, rotation *turn, const attention_span *a, float *qkv) {
+  int heads = a->shape.heads + a->shape.kv_heads, head_width = a->shape.head_width;
   if (!w->rope) return;
-  for (int32_t i = 0; i < w->batch->sequences; i++) {
-    const int64_t own[2] = {0, start[i + 1] - start[i]};
-    turn(qkv + start[i] * ld, ld, w->rope + fc_cache_past(w, i) * head_width, own, 1,
-         s->heads + s->kv_heads, head_width);
+  for (int32_t i = 0; i < a->sequences; i++) {
+    const int64_t own[2] = {0, a->start[i + 1] - a->start[i]};
+    turn(qkv + a->start[i] * a->ld, (int)a->ld,
+         w->rope + fc_cache_past(w, a->first + i) * head_width, own, 1, heads, head_width);
   }
+}
+
+static void span_attention_fwd(fc_work *w, int layer, const attention_span *s) {
+  const fc_block_work *b = &w->blocks[layer];
+  rotate(w, fc_k_rope_fwd, s, b->qkv + s->qkv);
+  if (w->cache) /* no cohort: a single span */
+    fc_cache_attention(w, layer, b->attention, b->lse, b->qkv);
+  else
+    fc_k_attention_fwd(b->attention + s->attention, b->lse + s->lse, b->qkv + s->qkv, s->start,
+                       s->sequences, s->shape, w->attention_scratch);
+}
+
+static void span_attention_bwd(fc_work *w, const fc_block_work *b, const attention_span *s) {
+  fc_k_attention_bwd(w->dqkv + s->qkv, w->t + s->attention, b->qkv + s->qkv,
+                     b->attention + s->attention, b->lse + s->lse, s->start, s->sequences, s->shape,
+                     w->attention_scratch);
+  rotate(w, fc_k_rope_bwd, s, w->dqkv + s->qkv);
 }
 
 /* sum += attention(in) */
@@ -33,12 +75,7 @@ static void attention_fwd(fc_work *w, int layer) {
   const fc_block *b = &w->model->blocks[layer];
   fc_block_work *a = &w->blocks[layer];
   fc_linear_fwd(w, &b->slot[FC_SLOT_QKV], a->qkv, a->sub[0].in, w->bounds, false);
-  rotate(w, fc_k_rope_fwd, a->qkv);
-  if (w->cache)
-    fc_cache_attention(w, layer, a->attention, a->lse, a->qkv);
-  else
-    fc_k_attention_fwd(a->attention, a->lse, a->qkv, w->batch->start, w->batch->sequences,
-                       fc_model_attention_shape(w->model), w->attention_scratch);
+  for (attention_span s = {0}; next_attention(w, layer, &s);) span_attention_fwd(w, layer, &s);
   fc_linear_fwd(w, &b->slot[FC_SLOT_ATTENTION_OUT], a->sub[0].sum, a->attention, w->bounds, true);
 }
 
@@ -51,22 +88,33 @@ static bool attention_bwd(fc_work *w, int layer, float *dx, const float *dy, boo
   fc_linear_bwd(w, &slot[FC_SLOT_ATTENTION_OUT], goes_on ? w->t : NULL, dy, a->attention, w->bounds,
                 false);
   if (!goes_on) return false;
-  fc_k_attention_bwd(w->dqkv, w->t, a->qkv, a->attention, a->lse, w->batch->start,
-                     w->batch->sequences, fc_model_attention_shape(w->model), w->attention_scratch);
-  rotate(w, fc_k_rope_bwd, w->dqkv);
+  fc_importance_add(w, layer, FC_UNIT_HEADS, w->t, a->attention);
+  for (attention_span s = {0}; next_attention(w, layer, &s);) span_attention_bwd(w, a, &s);
   goes_on = fc_work_goes_below(w, slot[FC_SLOT_QKV].stage);
   fc_linear_bwd(w, &slot[FC_SLOT_QKV], goes_on ? dx : NULL, w->dqkv, a->sub[0].in, w->bounds,
                 accumulate);
   return goes_on;
 }
 
+/* act from up where they are gated: the two halves of a row lie as far apart as the span has
+ * neurons. */
+static void gate_fwd(const fc_work *w, int layer) {
+  const fc_block_work *a = &w->blocks[layer];
+  for (fc_span s = {0}; fc_work_next_span(w, layer, FC_UNIT_NEURONS, false, w->bounds, &s);)
+    fc_k_swiglu_fwd(a->act + s.before, a->up + 2 * s.before, s.N, s.kept);
+}
+
 /* dup from dact */
-static void activate_bwd(const fc_work *w, const fc_block_work *a, int width) {
+static void activate_bwd(const fc_work *w, int layer) {
   const fc_arch *arch = w->model->shape.arch;
-  if (arch->gated)
-    fc_k_swiglu_bwd(w->dup, w->dact, a->up, w->n_rows, width);
-  else
-    fc_k_act_bwd(w->dup, w->dact, a->up, arch->activation, w->n_rows * width);
+  const float *up = w->blocks[layer].up;
+  for (fc_span s = {0}; fc_work_next_span(w, layer, FC_UNIT_NEURONS, false, w->bounds, &s);) {
+    int64_t at = s.before;
+    if (arch->gated)
+      fc_k_swiglu_bwd(w->dup + 2 * at, w->dact + at, up + 2 * at, s.N, s.kept);
+    else
+      fc_k_act_bwd(w->dup + at, w->dact + at, up + at, arch->activation, s.N * s.kept);
+  }
 }
 
 /* sum += mlp(in) */
@@ -76,7 +124,7 @@ static void mlp_fwd(fc_work *w, int layer) {
   const fc_arch *arch = w->model->shape.arch;
   if (arch->gated) {
     fc_linear_fwd(w, &b->slot[FC_SLOT_UP], a->up, a->sub[1].in, w->bounds, false);
-    fc_k_swiglu_fwd(a->act, a->up, w->n_rows, b->slot[FC_SLOT_DOWN].in);
+    gate_fwd(w, layer);
   } else {
     fc_linear_act_fwd(w, &b->slot[FC_SLOT_UP], a->up, a->act, arch->activation, a->sub[1].in,
                       w->bounds);
@@ -90,7 +138,8 @@ static bool mlp_bwd(fc_work *w, int layer, float *dx, const float *dy, bool accu
   bool goes_on = fc_work_goes_below(w, slot[FC_SLOT_DOWN].stage);
   fc_linear_bwd(w, &slot[FC_SLOT_DOWN], goes_on ? w->dact : NULL, dy, a->act, w->bounds, false);
   if (!goes_on) return false;
-  activate_bwd(w, a, slot[FC_SLOT_DOWN].in);
+  fc_importance_add(w, layer, FC_UNIT_NEURONS, w->dact, a->act);
+  activate_bwd(w, layer);
   goes_on = fc_work_goes_below(w, slot[FC_SLOT_UP].stage);
   fc_linear_bwd(w, &slot[FC_SLOT_UP], goes_on ? dx : NULL, w->dup, a->sub[1].in, w->bounds,
                 accumulate);
@@ -203,6 +252,10 @@ void fc_trunk_fwd_to(fc_work *w, int to) {
   embed_fwd(w);
   fc_work_watch(w, "the embeddings", -1, w->x, w->n_rows * w->model->shape.width);
   blocks_fwd(w, 0, to);
+}
+
+const float *fc_trunk_at(const fc_work *w, int layer) {
+  return layer < w->model->shape.layers ? w->blocks[layer].sub[0].x : w->trunk_out;
 }
 
 void fc_trunk_fwd_from(fc_work *w, int from) {

@@ -100,11 +100,11 @@ static float *layout_block(const fc_work *w, cursor *c, shared_arrays *a, int la
 static void layout_trunk(fc_work *w, cursor *c) {
   const fc_model *m = w->model;
   int64_t N = w->max_rows, C = m->shape.width;
-  int lowest = fc_trainable_lowest_stage(w->trainable);
+  int lowest = w->lowest_stage;
   w->x = floats(c, N, C);
   w->embedded = w->x;
   if (m->embed_norm.weight != FC_TENSOR_NONE) {
-    if (w->training && lowest <= m->embed_norm.stage) w->embedded = floats(c, N, C);
+    if (lowest <= m->embed_norm.stage) w->embedded = floats(c, N, C);
     w->embed_mean = floats(c, N, 1);
     w->embed_rstd = floats(c, N, 1);
   }
@@ -117,14 +117,16 @@ static void layout_trunk(fc_work *w, cursor *c) {
   }
   w->trunk_out = w->hidden = x;
   if (m->final_norm.weight != FC_TENSOR_NONE) {
-    if (w->training && lowest <= m->final_norm.stage) w->hidden = floats(c, N, C);
+    if (lowest <= m->final_norm.stage) w->hidden = floats(c, N, C);
     w->final_mean = floats(c, N, 1);
     w->final_rstd = floats(c, N, 1);
   }
   if (m->shape.rope_theta > 0.0F)
     w->rope = floats(c, w->max_length, m->shape.width / m->shape.heads);
-  w->attention_scratch =
-      floats(c, (int64_t)fc_k_attention_scratch(fc_model_attention_shape(m), w->max_length), 1);
+  w->attention_scratch = floats(c,
+                                (int64_t)fc_k_attention_scratch(
+                                    fc_model_attention_shape(m, m->shape.kv_heads), w->max_length),
+                                1);
 }
 
 static bool has_lm(const fc_model *m) {
@@ -150,7 +152,8 @@ static void layout_head(fc_work *w, cursor *c) {
   w->logits = floats(c, sequences, m->shape.labels);
   if (has_lm(m)) {
     size_t scratch = fc_k_lm_head_scratch(w->max_rows, m->shape.width, m->shape.vocab);
-    w->lm_scratch = floats(c, (int64_t)scratch, 1);
+    size_t distill = w->training ? fc_k_lm_distill_scratch(w->max_rows, m->shape.vocab) : 0;
+    w->lm_scratch = floats(c, (int64_t)(scratch > distill ? scratch : distill), 1);
   }
   w->scale = floats(c, M, 1);
   w->loss = floats(c, M, 1);
@@ -191,11 +194,14 @@ static void layout_adapters(fc_work *w, cursor *c) {
   }
 }
 
-static void layout_backward(fc_work *w, cursor *c) {
+static void layout_backward(fc_work *w, cursor *c, fc_work_kind kind) {
   if (!w->training) return;
   const fc_model_shape *s = &w->model->shape;
+  if (kind == FC_WORK_IMPORTANCE)
+    w->mask_gradient = take(c, s->ffn > s->kv_heads ? s->ffn : s->kv_heads, 1, sizeof(double));
   w->d = floats(c, w->max_rows, s->width);
   w->t = floats(c, w->max_rows, s->width);
+  w->gap = floats(c, w->max_rows, s->width);
   if (w->first_kept >= s->layers) return;
   w->dqkv = floats(c, w->max_rows, w->model->blocks[0].slot[FC_SLOT_QKV].out);
   const fc_linear *slot = w->model->blocks[0].slot;
@@ -208,29 +214,38 @@ static void layout_members(fc_work *w, cursor *c) {
   w->first_sequence = take(c, w->max_sequences + 1, 1, sizeof *w->first_sequence);
   w->bounds = take(c, w->max_sequences + 1, 1, sizeof *w->bounds);
   w->head_bounds = take(c, w->max_sequences + 1, 1, sizeof *w->head_bounds);
+  w->span_start = take(c, w->max_sequences + 1, 1, sizeof *w->span_start);
 }
 
 /* Lays out `w`, which has its model and limits, behind the struct itself. */
-static void layout(fc_work *w, cursor *c) {
+static void layout(fc_work *w, cursor *c, fc_work_kind kind) {
   take(c, 1, 1, sizeof *w);
   layout_members(w, c);
   layout_trunk(w, c);
   layout_adapters(w, c);
   layout_head(w, c);
-  layout_backward(w, c);
+  layout_backward(w, c, kind);
+}
+
+/* INT_MAX: nothing is trained. Importance needs the gradient of what the first block's attention
+ * puts out. */
+static int lowest_stage_of(const fc_model *m, const fc_trainable *t, fc_work_kind kind) {
+  if (kind == FC_WORK_FORWARD) return INT_MAX;
+  if (kind == FC_WORK_IMPORTANCE) return m->blocks[0].slot[FC_SLOT_QKV].stage;
+  return fc_trainable_lowest_stage(t, NULL);
 }
 
 static fc_work limits_of(const fc_model *m, const fc_trainable *t, int64_t max_rows,
                          int max_sequences, int max_length, fc_work_kind kind) {
-  bool training = kind != FC_WORK_FORWARD;
-  int first = training ? fc_model_block_of_stage(fc_trainable_lowest_stage(t)) : INT_MAX;
+  int lowest = lowest_stage_of(m, t, kind), first = fc_model_block_of_stage(lowest);
   return (fc_work){.model = m,
                    .trainable = t,
-                   .training = training,
-                   .recomputes = kind == FC_WORK_RECOMPUTE,
+                   .training = kind != FC_WORK_FORWARD,
+                   .recomputes = kind == FC_WORK_RECOMPUTE || kind == FC_WORK_IMPORTANCE,
                    .max_rows = max_rows,
                    .max_sequences = max_sequences,
                    .max_length = max_length,
+                   .lowest_stage = lowest,
                    .first_kept = first < m->shape.layers ? first : m->shape.layers};
 }
 
@@ -238,7 +253,7 @@ size_t fc_work_bytes(const fc_model *model, const fc_trainable *t, int64_t max_r
                      int max_sequences, int max_length, fc_work_kind kind) {
   fc_work w = limits_of(model, t, max_rows, max_sequences, max_length, kind);
   cursor c = {NULL, 0};
-  layout(&w, &c);
+  layout(&w, &c, kind);
   return c.used;
 }
 
@@ -256,7 +271,7 @@ fc_err fc_work_create(const fc_model *model, const fc_trainable *t, int64_t max_
   FC_TRY(fc_alloc(1, bytes, &c.base));
   fc_work *w = (fc_work *)c.base;
   *w = limits_of(model, t, max_rows, max_sequences, max_length, kind);
-  layout(w, &c);
+  layout(w, &c, kind);
   if (w->rope) fc_model_rope_table(&model->shape, max_length, w->rope);
   *out = w;
   return FC_ERR_OK;
@@ -278,11 +293,13 @@ const float *fc_work_tensor(const fc_work *w, const fc_work_member *m, int tenso
 
 float *fc_work_gradient(const fc_work_member *m, int tensor) {
   int part = fc_trainable_whole(m->trainable, tensor);
-  return part >= 0 && m->dtheta ? m->dtheta + m->trainable->parts[part].offset : NULL;
+  if (part < 0 || !m->dtheta || !fc_scope_trains(&m->scope, m->trainable->model, tensor))
+    return NULL;
+  return m->dtheta + m->trainable->parts[part].offset;
 }
 
 bool fc_work_goes_below(const fc_work *w, int stage) {
-  return w->backward && fc_trainable_lowest_stage(w->trainable) < stage;
+  return w->backward && w->goal < stage;
 }
 
 void fc_work_swap_gradients(fc_work *w) {

@@ -46,11 +46,11 @@ static void linear_bwd_weight(bench *b) {
                          b->width);
 }
 static void lora_fwd(bench *b) {
-  fc_k_lora_fwd(b->y, b->width, b->h, b->x, b->w, b->dw, 1e-3f, N, b->width, b->width, R);
+  fc_k_lora_fwd(b->y, b->width, b->h, b->x, b->w, b->width, b->dw, 1e-3f, N, b->width, b->width, R);
 }
 static void lora_bwd(bench *b) {
   fc_k_lora_bwd(b->y, b->dw, b->dw + R * b->width, b->dh, b->dy, b->width, b->x, b->h, b->w,
-                b->w + R * b->width, 1e-3f, N, b->width, b->width, R);
+                b->width, b->w + R * b->width, 1e-3f, N, b->width, b->width, R);
 }
 static void attention_fwd(bench *b) {
   fc_k_attention_fwd(b->y, b->lse, b->x, b->start, b->sequences, b->heads, b->scratch);

@@ -82,29 +82,29 @@ static void linear_matches_twin_across_blocks(void **state) {
 }
 
 static void lora_at(int64_t N, int I, int O, int pad) {
-  const int ld = O + pad;
+  const int ld = O + pad, lda = I + pad;
   const float s = 0.7f;
   for (int k = 0; k < LENGTH_OF(ranks); k++) {
     const int R = ranks[k];
-    const float *x = normals(N * I, 1, 1), *A = normals((int64_t)R * I, 0.3, 2);
+    const float *x = normals(N * I, 1, 1), *A = normals((int64_t)R * lda, 0.3, 2);
     const float *B = normals((int64_t)O * R, 0.3, 3), *dy = normals(N * ld, 1, 4);
     float *y = normals(N * ld, 1, 5), *y_ref = copy_of(y, N * ld);
     float *h = zeros(N * R), *h_ref = zeros(N * R);
-    fc_k_lora_fwd(y, ld, h, x, A, B, s, N, I, O, R);
-    fc_k_lora_fwd_ref(y_ref, ld, h_ref, x, A, B, s, N, I, O, R);
+    fc_k_lora_fwd(y, ld, h, x, A, lda, B, s, N, I, O, R);
+    fc_k_lora_fwd_ref(y_ref, ld, h_ref, x, A, lda, B, s, N, I, O, R);
     assert_close(h, h_ref, N * R, tolerance(I), 1e-6);
     assert_close(y, y_ref, N * ld, tolerance((int64_t)I * R), 1e-6);
 
     float *dx = normals(N * I, 1, 6), *dx_ref = copy_of(dx, N * I);
-    float *dA = normals((int64_t)R * I, 1, 7), *dA_ref = copy_of(dA, (int64_t)R * I);
+    float *dA = normals((int64_t)R * lda, 1, 7), *dA_ref = copy_of(dA, (int64_t)R * lda);
     float *dB = normals((int64_t)O * R, 1, 8), *dB_ref = copy_of(dB, (int64_t)O * R);
     float *dh = zeros(N * R);
-    fc_k_lora_bwd(dx, dA, dB, dh, dy, ld, x, h_ref, A, B, s, N, I, O, R);
-    fc_k_lora_bwd(NULL, dA, dB, dh, dy, ld, x, h_ref, A, B, s, N, I, O, R);
-    fc_k_lora_bwd_ref(dx_ref, dA_ref, dB_ref, dh, dy, ld, x, h_ref, A, B, s, N, I, O, R);
-    fc_k_lora_bwd_ref(NULL, dA_ref, dB_ref, dh, dy, ld, x, h_ref, A, B, s, N, I, O, R);
+    fc_k_lora_bwd(dx, dA, dB, dh, dy, ld, x, h_ref, A, lda, B, s, N, I, O, R);
+    fc_k_lora_bwd(NULL, dA, dB, dh, dy, ld, x, h_ref, A, lda, B, s, N, I, O, R);
+    fc_k_lora_bwd_ref(dx_ref, dA_ref, dB_ref, dh, dy, ld, x, h_ref, A, lda, B, s, N, I, O, R);
+    fc_k_lora_bwd_ref(NULL, dA_ref, dB_ref, dh, dy, ld, x, h_ref, A, lda, B, s, N, I, O, R);
     assert_close(dx, dx_ref, N * I, tolerance((int64_t)O * R), 1e-6);
-    assert_close(dA, dA_ref, (int64_t)R * I, 2 * tolerance(N * O), 1e-6);
+    assert_close(dA, dA_ref, (int64_t)R * lda, 2 * tolerance(N * O), 1e-6);
     assert_close(dB, dB_ref, (int64_t)O * R, 2 * tolerance(N * I), 1e-6);
     free_arrays();
   }
@@ -156,7 +156,7 @@ static void linear_backward_is_the_derivative(void **state) {
 static double lora_value(void *context) {
   layer *l = context;
   memset(l->y, 0, (size_t)(l->N * l->O) * sizeof *l->y);
-  fc_k_lora_fwd_ref(l->y, l->O, l->h, l->x, l->A, l->B, 1.5f, l->N, l->I, l->O, l->R);
+  fc_k_lora_fwd_ref(l->y, l->O, l->h, l->x, l->A, l->I, l->B, 1.5f, l->N, l->I, l->O, l->R);
   return project(l->y, l->projection, l->N * l->O);
 }
 
@@ -166,7 +166,8 @@ static void lora_backward_is_the_derivative(void **state) {
   float *dx = zeros(l.N * l.I), *dA = zeros((int64_t)l.R * l.I), *dB = zeros((int64_t)l.O * l.R);
   float *dh = zeros(l.N * l.R);
   lora_value(&l); /* fills h */
-  fc_k_lora_bwd(dx, dA, dB, dh, l.projection, l.O, l.x, l.h, l.A, l.B, 1.5f, l.N, l.I, l.O, l.R);
+  fc_k_lora_bwd(dx, dA, dB, dh, l.projection, l.O, l.x, l.h, l.A, l.I, l.B, 1.5f, l.N, l.I, l.O,
+                l.R);
   assert_gradient(lora_value, &l, l.x, dx, l.N * l.I, 0.1f, 1e-4);
   assert_gradient(lora_value, &l, l.A, dA, l.R * l.I, 0.1f, 1e-4);
   assert_gradient(lora_value, &l, l.B, dB, l.O * l.R, 0.1f, 1e-4);

@@ -43,7 +43,7 @@ static void compute(const problem *p, answer *a, int64_t first, int64_t n) {
   fc_k_linear_fwd(a->y, p->O, x, p->I, p->W, p->I, p->bias, n, p->I, p->O, false);
   fc_k_linear_bwd_input(a->dx, p->I, dy, p->O, p->W, p->I, n, p->I, p->O, false);
   memset(a->adapted, 0, (size_t)(n * p->O) * sizeof(float));
-  fc_k_lora_fwd(a->adapted, p->O, a->h, x, p->A, p->B, 2.0f, n, p->I, p->O, p->R);
+  fc_k_lora_fwd(a->adapted, p->O, a->h, x, p->A, p->I, p->B, 2.0f, n, p->I, p->O, p->R);
 }
 
 static void assert_same_rows(const problem *p, const answer *a, const answer *whole, int64_t first,
