@@ -215,7 +215,9 @@ typedef struct {
 
 /* For forward passes alone (far smaller); for training with all activations that the backward pass
  * needs; or with the blocks' inputs alone, from which the backward pass computes the rest again:
- * the same bits for about a third more work and a fraction of the memory. */
+ * the same bits for a fraction of the memory. That is one more forward pass: with adapters, whose
+ * backward pass costs about as much as the forward one, up to half more work; a third where all
+ * weights are trained. */
 typedef enum {
   FC_WORK_FORWARD,
   FC_WORK_TRAIN,

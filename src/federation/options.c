@@ -116,8 +116,8 @@ static const fc_option federation_options[] = {
      "changes no result. 0: as many as make the products fast (see `fedcell check`)."},
     {"federation.recompute", FC_OPT_BOOL, "", "false", FC_OPTION_ANY, NULL,
      "Keep the blocks' inputs alone while training and compute the rest again in the backward "
-     "pass: "
-     "a third more work, a fraction of the memory, the same result."},
+     "pass: up to half more work with adapters (a third where all weights are trained), a fraction "
+     "of the memory, the same result."},
     {"federation.weighting", FC_OPT_CHOICE, "", "samples", FC_OPTION_ANY, weighting_name,
      "Weights of the average: by a device's number of samples, or all equal."},
     {"federation.bits_per_weight", FC_OPT_INT, "bit", "32", 1, 64, NULL,
