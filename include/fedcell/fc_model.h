@@ -275,14 +275,16 @@ fc_err fc_model_importance(fc_work *work, const fc_batch *batch, fc_loss_kind ki
                            double *neurons);
 
 /* Learning from another model instead of from targets [FedBiOT; Hinton+ 2015]:
- *   hidden_weight mean((h*-h)^2) / mean(h*^2) + kl_weight mean over rows of KL(softmax z* ||
- * softmax z) h*, h (N,C): inputs of the teacher's and the student's blocks named here (of the same
- * width; a block beyond the last: what goes into the final norm); z*, z: logits, for CLASSIFY one
- * row a sequence, else one a token. */
+ *   hidden_weight mean((h*-h)^2)/mean(h*^2)
+ *   + kl_weight mean over rows of KL(softmax z* || softmax z),
+ * h*, h (N,C): inputs of the teacher's and the student's blocks named here (of the same width; a
+ * block beyond the last: what goes into the final norm); z*, z: logits, for CLASSIFY one row a
+ * sequence, else one a token. Targets and labels are not looked at. A term of weight 0 is not
+ * computed, nor what it alone needs. */
 typedef struct {
   fc_work *teacher; /* of its model, of any kind, as large as the student's */
   const float *teacher_theta;
-  int teacher_block, student_block;
+  int teacher_block, student_block; /* 0 to the number of layers */
   float hidden_weight, kl_weight;
 } fc_distillation;
 typedef struct {
@@ -290,7 +292,9 @@ typedef struct {
   int64_t elements, rows;
 } fc_distill_result;
 /* member->dtheta += the gradient of the above by the student's theta; adds to *result (and not to
- * member->result). The whole batch is the member's. */
+ * member->result). The whole batch is the member's. `student` is of a kind for training. USAGE if a
+ * block is out of range, SHAPE if the two models' widths, vocabularies or labels differ, NUMERIC if
+ * a term is not finite; else as fc_model_cohort_grad. */
 fc_err fc_model_distill_grad(fc_work *student, fc_member *member, const fc_batch *batch,
                              fc_loss_kind kind, const fc_distillation *d,
                              fc_distill_result *result);

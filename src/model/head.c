@@ -62,6 +62,15 @@ static int64_t gather_targets(fc_work *w) {
   return M;
 }
 
+/* Rows of the hidden states that logits are asked of: all. */
+static int64_t gather_all(fc_work *w, fc_loss_kind kind) {
+  if (kind == FC_LOSS_CLASSIFY) return gather_classes(w);
+  for (int64_t n = 0; n < w->n_rows; n++) w->rows[n] = n;
+  for (int j = 0; j <= w->n_members; j++) w->head_bounds[j] = w->bounds[j];
+  gather_rows(w, w->n_rows);
+  return w->n_rows;
+}
+
 int64_t fc_head_gather(fc_work *w, fc_loss_kind kind) {
   int64_t M = kind == FC_LOSS_CLASSIFY ? gather_classes(w) : gather_targets(w);
   for (int j = 0; j < w->n_members; j++)
@@ -135,24 +144,37 @@ static void class_loss(fc_work *w, const fc_head *h, const float *x) {
   fc_linear_bwd(w, &h->out, dx, w->logits, x, w->head_bounds, false);
 }
 
+static fc_lm_table table_of(const fc_work *w, const fc_work_member *m, const fc_linear *out) {
+  const fc_piece *p = &out->piece[0];
+  bool is_packed = w->model->panels && fc_trainable_whole(w->trainable, p->weight) < 0;
+  return (fc_lm_table){.W = fc_work_tensor(w, m, p->weight),
+                       .bias = fc_work_tensor(w, m, p->bias),
+                       .panels = is_packed ? w->model->panels + out->panels : NULL,
+                       .panels_t = is_packed ? w->model->panels + out->panels_t : NULL};
+}
+
 /* All members together where the token table is the frozen one: it is by far the largest. */
 static void lm_loss(fc_work *w, const fc_head *h, const float *x) {
   const fc_piece *p = &h->out.piece[0];
   bool is_whole = fc_trainable_has_whole(w->trainable, &h->out);
-  bool is_packed = w->model->panels && fc_trainable_whole(w->trainable, p->weight) < 0;
   for (int j = 0, next; j < w->n_members; j = next) {
     next = is_whole ? j + 1 : w->n_members;
     const fc_work_member *m = &w->members[j];
     int64_t first = w->head_bounds[j], at = first * h->out.in;
-    const fc_lm_table table = {.W = fc_work_tensor(w, m, p->weight),
-                               .bias = fc_work_tensor(w, m, p->bias),
-                               .panels = is_packed ? w->model->panels + h->out.panels : NULL,
-                               .panels_t = is_packed ? w->model->panels + h->out.panels_t : NULL};
+    const fc_lm_table table = table_of(w, m, &h->out);
     fc_k_lm_head(w->loss + first, w->best + first, w->backward ? w->t + at : NULL,
                  fc_work_gradient(m, p->weight), fc_work_gradient(m, p->bias), x + at, &table,
                  w->targets + first, w->scale + first, w->head_bounds[next] - first, h->out.in,
                  h->out.out, w->lm_scratch);
   }
+}
+
+/* From w->t, the gradient of the head's last input, to w->d. False if it ends in the head. */
+static bool head_bwd(fc_work *w, const fc_head *h, fc_loss_kind kind, int64_t M) {
+  if (!fc_work_goes_below(w, h->out.stage) || !dense_bwd(w, h, M)) return false;
+  if (!fc_work_goes_below(w, w->model->head_stage)) return false;
+  scatter(w, kind, M);
+  return true;
 }
 
 bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
@@ -162,11 +184,49 @@ bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
     class_loss(w, h, x);
   else
     lm_loss(w, h, x);
-  if (!fc_work_goes_below(w, h->out.stage) || !dense_bwd(w, h, M)) return false;
-  if (!fc_work_goes_below(w, w->model->head_stage)) return false;
-  scatter(w, kind, M);
-  return true;
+  return head_bwd(w, h, kind, M);
 }
+
+/* ---- learning from a teacher: a single member ------------------------------------------------ */
+
+/* As class_loss and lm_loss. x_teacher: input of the last product of the teacher's head. */
+static void class_distill(fc_work *w, fc_work *teacher, const float *x, const float *x_teacher,
+                          float scale, int64_t M) {
+  const fc_linear *out = &w->model->class_head.out;
+  fc_linear_fwd(w, out, w->logits, x, w->head_bounds, false);
+  fc_linear_fwd(teacher, &teacher->model->class_head.out, teacher->logits, x_teacher,
+                teacher->head_bounds, false);
+  fc_k_kl(w->loss, w->logits, w->logits, teacher->logits, scale, M, out->out);
+  float *dx = fc_work_goes_below(w, out->stage) ? w->t : NULL;
+  fc_linear_bwd(w, out, dx, w->logits, x, w->head_bounds, false);
+}
+
+static void lm_distill(fc_work *w, fc_work *teacher, const float *x, const float *x_teacher,
+                       float scale, int64_t M) {
+  const fc_linear *out = &w->model->lm_head.out;
+  const fc_work_member *m = &w->members[0];
+  const fc_lm_table table = table_of(w, m, out);
+  const fc_lm_table of_teacher =
+      table_of(teacher, &teacher->members[0], &teacher->model->lm_head.out);
+  fc_k_lm_distill(w->loss, w->t, fc_work_gradient(m, out->piece[0].weight),
+                  fc_work_gradient(m, out->piece[0].bias), x, x_teacher, &table, &of_teacher, scale,
+                  M, out->in, out->out, w->lm_scratch);
+}
+
+bool fc_head_distill(fc_work *w, fc_work *teacher, fc_loss_kind kind, float weight, int64_t *M) {
+  const fc_head *h = head_of(w, kind);
+  *M = gather_all(w, kind);
+  gather_all(teacher, kind);
+  const float *x = dense_fwd(w, h), *x_teacher = dense_fwd(teacher, head_of(teacher, kind));
+  float scale = weight / (float)*M;
+  if (kind == FC_LOSS_CLASSIFY)
+    class_distill(w, teacher, x, x_teacher, scale, *M);
+  else
+    lm_distill(w, teacher, x, x_teacher, scale, *M);
+  return head_bwd(w, h, kind, *M);
+}
+
+/* ---- logits ---------------------------------------------------------------------------------- */
 
 /* Of a single member. */
 static void logits_of_gathered(fc_work *w, const fc_head *h, int64_t M, float *logits) {
@@ -183,12 +243,5 @@ void fc_head_last_logits(fc_work *w, float *logits) {
 }
 
 void fc_head_logits(fc_work *w, fc_loss_kind kind, float *logits) {
-  int64_t M = w->n_rows;
-  if (kind == FC_LOSS_CLASSIFY) {
-    M = gather_classes(w);
-  } else {
-    for (int64_t n = 0; n < M; n++) w->rows[n] = n;
-    gather_rows(w, M);
-  }
-  logits_of_gathered(w, head_of(w, kind), M, logits);
+  logits_of_gathered(w, head_of(w, kind), gather_all(w, kind), logits);
 }
