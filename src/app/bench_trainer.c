@@ -220,6 +220,8 @@ static fc_err read_case(const char *path, json_t *o, fc_trainer_case *c, int32_t
   FC_TRY(fc_bench_case_precision(path, precision, &c->bf16));
   FC_CHECK(c->devices >= 1 && c->batch >= 1 && c->steps >= 1 && c->cohort >= 1, DATA,
            "%s: devices, batch, steps and cohort must be at least 1", path);
+  FC_CHECK(c->cohort <= c->devices, DATA, "%s: cohort is %d, must be at most devices, which is %d",
+           path, c->cohort, c->devices);
   FC_TRY(read_tokens(path, sequences, c, tokens));
   return fc_weights_read_shape(c->weights, 0, &c->shape);
 }

@@ -48,6 +48,7 @@ refuse ': needs sequences of at least one token' generate "{$generate, \"prompts
 refuse ': sequence 1 has 1 tokens, the first one 2' generate "{$generate, \"prompts\": [[1, 2], [3]]}"
 refuse ': sequence 0: token 1 is not a whole number from 0' generate "{$generate, \"prompts\": [[1, -2]]}"
 refuse ': Object item not found: cohort' train "{${train/\"cohort\": 1, /}, \"tokens\": [[1, 2]]}"
+refuse ': cohort is 3, must be at most devices, which is 2' train "{${train/\"cohort\": 1/\"cohort\": 3}, \"tokens\": [[1, 2]]}"
 refuse ': 1 sequences of tokens for 2 devices x 1 a batch' train "{$train, \"tokens\": [[1, 2]]}"
 refuse ': sequences must have at least 2 tokens' train "{$train, \"tokens\": [[1], [2]]}"
 
