@@ -33,7 +33,7 @@ def fedcell_side(fedcell, case, folder, tokens, precision):
     path = folder / f"{precision}.json"
     path.write_text(json.dumps({"model": str(folder / "base"), "adapter": str(folder / "adapter"), "tokens": tokens.flatten(0, 1).tolist(),
                                 "devices": case.devices, "batch": case.batch, "steps": STEPS, "learning_rate": LEARNING_RATE,
-                                "cohort": max(1, COHORT_ROWS // (LENGTH * case.batch)), "precision": precision}))
+                                "cohort": min(case.devices, max(1, COHORT_ROWS // (LENGTH * case.batch))), "precision": precision}))
 
     def sample():
         row = fedcell.bench("train", path)
