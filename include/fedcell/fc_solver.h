@@ -90,6 +90,7 @@ typedef struct {
   fc_answer answer;
   double delay_s;
   double *share; /* (n); a link without bits needs none */
+  int64_t steps; /* trial delays */
 } fc_bandwidth_solution;
 
 /* Collective. INFEASIBLE where a link has no signal. */
@@ -159,12 +160,20 @@ fc_err fc_altd_solve(const fc_altd_problem *p, const fc_reduction *over, fc_altd
  * the interferers send with their own power P_I. */
 typedef enum { FC_FORMULAS_PRINTED, FC_FORMULAS_CORRECTED } fc_formulas;
 
+/* The integral, tabulated to 1e-9: for problems by the thousand. Any number of threads may use it.
+ */
+typedef struct fc_success_table fc_success_table;
+/* Local. DATA unless the exponent is above 2. */
+fc_err fc_success_table_create(double pathloss_exponent, fc_success_table **out);
+void fc_success_table_destroy(fc_success_table **t); /* accepts NULL; leaves *t == NULL */
+
 typedef struct {
   fc_rows_here rows; /* none */
   double share, bandwidth_hz, noise_psd_w_per_hz, threshold, distance_m, power_w;
   double pathloss_exponent, density_per_m2;
-  double interferer_power_w; /* P_I, corrected only; NAN: P */
-  int formulas;              /* fc_formulas */
+  double interferer_power_w;     /* P_I, corrected only; NAN: P */
+  int formulas;                  /* fc_formulas */
+  const fc_success_table *table; /* of this exponent; NULL: integrate */
 } fc_success_problem;
 
 typedef struct {
@@ -187,8 +196,10 @@ typedef struct {
   double max_power_w, delay_s, mu, xi, eps, zeta1, zeta2;
   double bandwidth_hz, noise_psd_w_per_hz, threshold, distance_m;
   double pathloss_exponent, density_per_m2;
-  double interferer_power_w; /* corrected only; NAN: max_power_w */
-  int formulas;              /* fc_formulas */
+  double interferer_power_w;     /* corrected only; NAN: max_power_w */
+  int formulas;                  /* fc_formulas */
+  const fc_success_table *table; /* as above */
+  double tolerance;              /* of the objective; below 1e-7, 0 among it: 1e-7 */
 } fc_power_problem;
 
 typedef struct {
@@ -197,7 +208,7 @@ typedef struct {
   double objective; /* there; where P -> 0 is the infimum, P is so small that this is it but 1e-9 */
 } fc_power_solution;
 
-/* Local. The minimum is found by branch and bound, to 1e-7 of the objective. */
+/* Local. The minimum is found by branch and bound. */
 fc_err fc_power_solve(const fc_power_problem *p, fc_power_solution *out);
 
 /* ---- the table of solvers --------------------------------------------------------------------

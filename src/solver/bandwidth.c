@@ -12,6 +12,7 @@ typedef struct {
   double *share; /* of the trial before: where the search for the next one starts */
   double links;  /* that have something to send, of all ranks */
   double delay_s;
+  int64_t steps;
 } trial;
 
 typedef struct {
@@ -100,6 +101,7 @@ static fc_err search_delay(trial *t, const fc_reduction *over) {
   fc_root r = fc_root_begin(fmin(bound[0], bound[1]), bound[1], bound[1], 0x1p-52);
   for (; !r.done; fc_root_tell(&r, 1 / sum[0] - 1, sum[1] / (sum[0] * sum[0]))) {
     t->delay_s = r.x;
+    t->steps++;
     FC_TRY(fc_rows_reduce(over, n, trial_terms, t, 2, 0, sum));
   }
   t->delay_s = r.hi;
@@ -111,6 +113,7 @@ fc_err fc_bandwidth_solve(const fc_bandwidth_problem *p, const fc_reduction *ove
   trial t = {.p = p, .share = out->share};
   out->answer = (fc_answer){FC_OPTIMAL, ""};
   out->delay_s = 0;
+  out->steps = 0;
   FC_TRY(find_fault(p, over, &out->answer));
   FC_TRY(fc_rows_reduce(over, p->rows.n, link_terms, &t, 1, 0, &t.links));
   if (out->answer.status == FC_OPTIMAL && t.links > 0 && !(p->bandwidth_hz > 0))
@@ -119,6 +122,7 @@ fc_err fc_bandwidth_solve(const fc_bandwidth_problem *p, const fc_reduction *ove
   if (out->answer.status == FC_INFEASIBLE || t.links == 0) return FC_ERR_OK;
   FC_TRY(search_delay(&t, over));
   out->delay_s = t.delay_s;
+  out->steps = t.steps;
   return FC_ERR_OK;
 }
 

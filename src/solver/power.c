@@ -9,13 +9,14 @@
 #include "success.h"
 #include <math.h>
 
-static const double TOLERANCE = 1e-7; /* of the objective's scale */
+static const double TOLERANCE = 1e-7; /* of the objective's scale, unless the problem says more */
 enum { INTERVALS_MAX = 1 << 20 };
 
 typedef struct {
   const fc_power_problem *p;
   fc_success_settings success;
   double constant, scale; /* sum of all weights: what Q is measured by */
+  double tolerance;       /* of Q */
   double slope;           /* c */
   double interference;    /* as printed: the same at any power */
 } objective;
@@ -46,15 +47,16 @@ static fc_err gain(const objective *o, double P, double *out) {
 static fc_err prepare(objective *o) {
   const fc_power_problem *p = o->p;
   const double other_w = isnan(p->interferer_power_w) ? p->max_power_w : p->interferer_power_w;
-  o->success = (fc_success_settings){
-      p->bandwidth_hz,      p->noise_psd_w_per_hz, p->threshold, p->distance_m,
-      p->pathloss_exponent, p->density_per_m2,     other_w,      p->formulas};
+  o->success = (fc_success_settings){p->bandwidth_hz, p->noise_psd_w_per_hz, p->threshold,
+                                     p->distance_m,   p->pathloss_exponent,  p->density_per_m2,
+                                     other_w,         p->formulas,           p->table};
   for (int64_t n = 0; n < p->rows.n; n++) {
     const double rest = p->formulas == FC_FORMULAS_PRINTED ? at_stake(p, n) : weight_of(p, n);
     o->constant += rest;
     o->slope += p->mu * p->selected[n] * p->delay_s;
   }
   o->scale = o->constant;
+  o->tolerance = fmax(TOLERANCE, p->tolerance) * o->scale;
   FC_CHECK(isfinite(o->constant + o->slope * p->max_power_w), NUMERIC,
            "power: objectives beyond the range of numbers");
   if (p->formulas == FC_FORMULAS_CORRECTED || p->pathloss_exponent <= 2) return FC_ERR_OK;
@@ -84,7 +86,7 @@ static void look(search *s, double P, double gain_at) {
 
 static fc_err push(search *s, interval i) {
   i.bound = s->o->constant - i.gain_u + s->o->slope * i.l;
-  if (i.bound >= s->best - TOLERANCE * s->o->scale) return FC_ERR_OK; /* nothing to win there */
+  if (i.bound >= s->best - s->o->tolerance) return FC_ERR_OK; /* nothing to win there */
   if (s->n == s->capacity) {
     FC_CHECK(s->n < INTERVALS_MAX, NUMERIC, "power: the minimum is not found among %d intervals",
              INTERVALS_MAX);
@@ -119,7 +121,7 @@ static double split(const interval *i) {
 static fc_err branch(search *s) {
   while (s->n > 0) {
     const interval i = pop(s);
-    if (i.bound >= s->best - TOLERANCE * s->o->scale) return FC_ERR_OK; /* nor any after it */
+    if (i.bound >= s->best - s->o->tolerance) return FC_ERR_OK; /* nor any after it */
     const double middle = split(&i);
     double gain_at = 0;
     if (!(middle > i.l && middle < i.u)) continue;

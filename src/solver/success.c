@@ -78,16 +78,16 @@ fc_err fc_success_interference(const fc_success_settings *s, double power_w, dou
   if (!(theta > 0 && area > 0)) return FC_ERR_OK;
   const double c = 2.4 * scaled * (s->formulas == FC_FORMULAS_PRINTED ? M_PI : area);
   double integral = 0;
-  FC_TRY(fc_success_integral(c, s->alpha / 2, &integral));
+  FC_TRY(fc_success_lookup(s->table, c, s->alpha / 2, &integral));
   *out = area * scaled * integral;
   return FC_ERR_OK;
 }
 
 fc_err fc_success_solve(const fc_success_problem *p, fc_success_solution *out) {
   const double other_w = isnan(p->interferer_power_w) ? p->power_w : p->interferer_power_w;
-  const fc_success_settings s = {
-      p->bandwidth_hz,      p->noise_psd_w_per_hz, p->threshold, p->distance_m,
-      p->pathloss_exponent, p->density_per_m2,     other_w,      p->formulas};
+  const fc_success_settings s = {p->bandwidth_hz, p->noise_psd_w_per_hz, p->threshold,
+                                 p->distance_m,   p->pathloss_exponent,  p->density_per_m2,
+                                 other_w,         p->formulas,           p->table};
   out->answer = (fc_answer){FC_OPTIMAL, ""};
   out->probability = 0;
   if (p->threshold == 0) { /* any signal is enough */

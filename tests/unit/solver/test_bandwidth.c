@@ -89,6 +89,7 @@ static void large_problems_end_together(void **state) {
     fc_bandwidth_problem p = problem_of(n, 3, 4);
     fc_bandwidth_solution s = solve_here(&p);
     check_solution(&p, &s);
+    assert_in_range(s.steps, 1, 64); /* the bits of a double, however many links [SW, Fig. 3] */
   }
 }
 

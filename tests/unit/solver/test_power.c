@@ -56,7 +56,8 @@ static double objective(const fc_power_problem *p, double P) {
                                p->density_per_m2,
                                isnan(p->interferer_power_w) ? p->max_power_w
                                                             : p->interferer_power_w,
-                               p->formulas};
+                               p->formulas,
+                               p->table};
     fc_success_solution s;
     assert_int_equal(fc_success_solve(&with, &s), FC_ERR_OK);
     double beta = p->selected[n], lambda = s.probability;

@@ -104,6 +104,36 @@ static void both_formulas_are_the_pages(void **state) {
       }
 }
 
+/* For one exponent, over all that the formulas can ask for; of another exponent it is not used. */
+static void a_table_gives_the_same(void **state) {
+  (void)state;
+  static const double exponents[] = {2.2, 3.8, 6};
+  for (int e = 0; e < 3; e++) {
+    fc_success_table *table = NULL;
+    if (fc_success_table_create(exponents[e], &table) != FC_ERR_OK)
+      fail_msg("%s", fc_err_message());
+    fc_success_problem p = problem();
+    for (p.formulas = 0; p.formulas < 2; p.formulas++)
+      for (p.threshold = 1e-3; p.threshold < 2e3; p.threshold *= 3.7)
+        for (p.distance_m = 0.1; p.distance_m < 1e4; p.distance_m *= 2.9)
+          for (int other = 0; other < 2; other++) {
+            p.pathloss_exponent = exponents[e] + other;
+            p.table = NULL;
+            double plain = probability(&p);
+            p.table = table;
+            /* so many digits of the exponent */
+            ASSERT_CLOSE(probability(&p), plain, 2e-9 * (1 - log(plain + 1e-300)));
+          }
+    fc_success_table_destroy(&table);
+    assert_null(table);
+  }
+  fc_success_table *none = NULL;
+  assert_int_equal(fc_success_table_create(2, &none), FC_ERR_DATA);
+  assert_string_equal(fc_err_message(),
+                      "a table of success probabilities needs a path-loss exponent above 2, not 2");
+  fc_success_table_destroy(&none);
+}
+
 /* Mean of the closed form over the distance to the own gNB, Rayleigh of density 1.25 phi (here by
  * its quantiles); interference alone, alpha 3.8. */
 static double mean_over_the_cell(int formulas, double threshold) {
@@ -220,6 +250,7 @@ int main(void) {
       cmocka_unit_test(the_integral_saturates),
       cmocka_unit_test(the_integral_rises_in_c),
       cmocka_unit_test(both_formulas_are_the_pages),
+      cmocka_unit_test(a_table_gives_the_same),
       cmocka_unit_test(averages_over_the_cell_against_simulation),
       cmocka_unit_test(edges),
   };
