@@ -211,6 +211,107 @@ typedef struct {
 /* Local. The minimum is found by branch and bound. */
 fc_err fc_power_solve(const fc_power_problem *p, fc_power_solution *out);
 
+/* ---- deft: which client fine-tunes which blocks [DEFT] ------------------------------------------
+ *
+ * Each of L blocks has one owner. Client k owns n_k blocks in a row; the deepest of them (the
+ * farthest from the output) lies at depth q_k, 1 being the block next to the output:
+ *   min over owners, B of max_k T_k,    over the clients that own blocks,
+ *   T_k = M F(q_k, n_k) / f_k + (D + n_k d) / (B_k e_dn,k) + n_k u / (B_k e_up,k)
+ *   F(q, n) = head + L forward + q activation + n weight            FLOP per iteration
+ * with sum B_k <= B and base + q_k activation + n_k optimiser bytes <= memory_k. Who owns nothing
+ * gets no band and no bound on its time. No client ever gains from blocks that are not in a row.
+ *
+ *   CRUNCH  owners at bands of B/K: for a latency, how many blocks each client could serve (cut),
+ *           from the deepest on the client that serves most (recount), until all are served (check)
+ *   JBBA    owners and bandwidths together: Lagrangian relaxation of "one run of blocks a client",
+ *           shortest paths, dual ascent [DEFT]
+ *   EXACT   the optimum, over all subsets of clients; at most FC_DEFT_EXACT_MAX of them
+ * with bandwidths OPTIMAL (for the owners found) or EQUAL (B/K each, K all clients). */
+typedef enum { FC_DEFT_JBBA, FC_DEFT_CRUNCH, FC_DEFT_EXACT } fc_deft_method;
+typedef enum { FC_DEFT_OPTIMAL, FC_DEFT_EQUAL } fc_deft_bandwidth;
+enum { FC_DEFT_EXACT_MAX = 12, FC_DEFT_BLOCKS_MAX = 128 };
+
+typedef struct {
+  fc_rows_here rows;
+  const double *compute_flops;                             /* (n) f_k, FLOP/s */
+  const double *downlink_spectral_efficiency;              /* (n) e_dn, bit/s/Hz */
+  const double *uplink_spectral_efficiency, *memory_bytes; /* (n) */
+  double bandwidth_hz;                                     /* B */
+  double blocks, iterations;                               /* L (whole), M */
+  double head_flop, forward_flop_per_block;                /* an iteration, any owner */
+  double activation_flop_per_block, weight_flop_per_block; /* of q, of n */
+  double download_bits, download_bits_per_block, upload_bits_per_block; /* D, d, u */
+  double base_bytes, activation_bytes_per_block, optimizer_bytes_per_block;
+  int method;    /* fc_deft_method */
+  int bandwidth; /* fc_deft_bandwidth */
+} fc_deft_problem;
+
+typedef struct {
+  fc_answer answer;
+  double latency_s;     /* max_k T_k of what follows */
+  double lower_bound_s; /* no owners are faster (at such bandwidths): proved, whatever the method */
+  double *first_block; /* (n) the deepest it owns, 0 being the farthest from the output; -1: none */
+  double *blocks;      /* (n) n_k: it owns first_block ... first_block + n_k - 1 */
+  double *bandwidth_hz; /* (n) B_k, 0 without blocks */
+  int64_t iterations;   /* trial latencies */
+} fc_deft_solution;
+
+/* Collective: every rank is given all rows and solves the whole, so the answer is the same on any
+ * number of them. A client that cannot work (no speed, no link, too little memory) owns nothing.
+ * CRUNCH and JBBA may miss an assignment where memory barely allows one. DATA: more blocks, or for
+ * EXACT more clients, than the limits above. */
+fc_err fc_deft_solve(const fc_deft_problem *p, const fc_reduction *over, fc_deft_solution *out);
+
+/* ---- split: who takes part in a round of split learning, and with which bands [Split LoRA] ------
+ *
+ * The devices embed and hold the head, the server runs the encoder, so activations and gradients
+ * cross the link in each of M iterations:
+ *   T = max over S of M (F_dev/f_k + (a_up/e_up,k + a_dn/e_dn,k)/B_k) + M |S| F_srv/f_srv
+ * What is sent once a round joins a_up or a_dn as its M-th part. A convergence bound wants many
+ * participants, late rounds more than early ones; a budget that holds on average over the rounds
+ * becomes a queue (Lyapunov), and each round minimises over S, not empty, and B, sum B_k <= B:
+ *   LATENCY        V omega/|S| + Q T                      exact
+ *   ENERGY         V omega/|S| + sum_S Z_k E_k            with T <= deadline
+ *   PARTICIPATION  V omega/|S| - sum_S P_k                with T <= deadline
+ * with E_k = p_k M a_up/(B_k e_up,k) + compute energy. For ENERGY and PARTICIPATION the bands are
+ * optimal for each S, and S is the best prefix of an order, then improved by adding, dropping and
+ * swapping devices: no better S is one such move away. Only the queue of its budget is read. */
+typedef enum { FC_SPLIT_LATENCY, FC_SPLIT_ENERGY, FC_SPLIT_PARTICIPATION } fc_split_budget;
+
+typedef struct {
+  fc_rows_here rows;
+  const double *compute_flops;                                /* (n) f_k */
+  const double *downlink_spectral_efficiency;                 /* (n) e_dn, bit/s/Hz */
+  const double *uplink_spectral_efficiency;                   /* (n) e_up */
+  const double *tx_power_w, *compute_energy_j, *energy_queue; /* (n) p_k, Z_k: ENERGY, else NULL */
+  const double *participation_queue;                          /* (n) P_k: PARTICIPATION */
+  double bandwidth_hz, server_flops;                          /* B, f_srv */
+  double iterations, device_flop, server_flop;                /* M, F_dev, F_srv an iteration */
+  double uplink_bits, downlink_bits;                          /* a_up, a_dn an iteration */
+  double penalty_weight, round_weight;                        /* V, omega_t */
+  double latency_queue;                                       /* Q: LATENCY */
+  double deadline_s; /* of ENERGY, PARTICIPATION, else NAN */
+  int budget;        /* fc_split_budget */
+} fc_split_problem;
+
+typedef struct {
+  fc_answer answer;
+  double latency_s, objective;
+  double *selected;     /* (n) 0 or 1 */
+  double *bandwidth_hz; /* (n) 0 where not selected */
+} fc_split_solution;
+
+/* Collective: every rank is given all rows and solves the whole. */
+fc_err fc_split_solve(const fc_split_problem *p, const fc_reduction *over, fc_split_solution *out);
+
+/* Local. A queue after a round: [queue + spent - budget]^+. Latency: T and its mean allowed;
+ * energy: E_k and its mean allowed; participation: the share of rounds promised, and 1 if it took
+ * part. The mean of what was spent stays below budget + queue / rounds. */
+static inline double fc_queue_next(double queue, double spent, double budget) {
+  const double next = queue + spent - budget;
+  return next < 0 ? 0 : next; /* a NaN stays one */
+}
+
 /* ---- the table of solvers --------------------------------------------------------------------
  */
 

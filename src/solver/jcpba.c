@@ -125,48 +125,19 @@ static fc_err prepare(fc_jcpba_work *w, fc_answer *answer) {
 typedef struct {
   const fc_jcpba_work *w;
   const double *kept;
-  double T;
-} trial;
+} pruned;
 
-static void bound_terms(const void *arg, int64_t k, double *term) {
-  const trial *t = arg;
-  const fc_jcpba_client *c = &t->w->client[k];
-  const double compute_s = fc_jcpba_compute_s(c, t->kept[k]);
-  term[0] = fc_jcpba_load(c, t->kept[k]);
-  term[1] = compute_s;
-  term[2] = compute_s + fc_jcpba_band(term[0], t->w->p->bandwidth_hz); /* the whole band alone */
-}
-
-static void band_terms(const void *arg, int64_t k, double *term) {
-  const trial *t = arg;
-  const fc_jcpba_client *c = &t->w->client[k];
-  const double left_s = t->T - fc_jcpba_compute_s(c, t->kept[k]);
-  term[0] = fc_jcpba_band(fc_jcpba_load(c, t->kept[k]), left_s);
-  term[1] = term[0] > 0 ? term[0] / left_s : 0.0; /* -dB/dT */
+static fc_task task_of(const void *arg, int64_t k) {
+  const pruned *at = arg;
+  const fc_jcpba_client *c = &at->w->client[k];
+  return (fc_task){fc_jcpba_compute_s(c, at->kept[k]), fc_jcpba_load(c, at->kept[k])};
 }
 
 fc_err fc_jcpba_bandwidths(const fc_jcpba_work *w, const double *kept, double *bandwidth_hz,
                            double *latency_s) {
-  trial t = {w, kept, 0};
-  const int64_t n = w->p->rows.n;
-  const double B = w->p->bandwidth_hz;
-  double bound[3], sum[2];
-  FC_TRY(fc_rows_reduce(w->over, n, bound_terms, &t, 1, 2, bound));
-  const double hi = bound[1] + fc_jcpba_band(bound[0], B), lo = fmin(bound[2], hi);
-  FC_CHECK(isfinite(hi), NUMERIC, "jcpba: latencies beyond the range of numbers");
-  /* B / sum B_k(T) - 1 is concave in T: Newton's steps come from below and never leap far. */
-  fc_root r = fc_root_begin(lo, hi, lo, 1e-13);
-  for (; !r.done; fc_root_tell(&r, B / sum[0] - 1, B * sum[1] / (sum[0] * sum[0]))) {
-    t.T = r.x;
-    FC_TRY(fc_rows_reduce(w->over, n, band_terms, &t, 2, 0, sum));
-  }
-  *latency_s = t.T = r.hi;
-  for (int64_t k = 0; k < n; k++) {
-    double term[2];
-    band_terms(&t, k, term);
-    bandwidth_hz[k] = term[0];
-  }
-  return FC_ERR_OK;
+  const pruned at = {w, kept};
+  return fc_tasks_bandwidths(w->over, w->p->rows.n, task_of, &at, w->p->bandwidth_hz, bandwidth_hz,
+                             latency_s);
 }
 
 /* ---- to the solution ------------------------------------------------------------------------- */
@@ -186,7 +157,7 @@ static void latency_terms(const void *arg, int64_t k, double *term) {
   const fc_jcpba_client *c = &at->w->client[k];
   const double kept = 1.0 - at->s->pruning[k];
   term[0] = fc_jcpba_compute_s(c, kept) +
-            fc_jcpba_band(fc_jcpba_load(c, kept), at->s->bandwidth_hz[k]); /* [JCPBA (9)] */
+            fc_band_of(fc_jcpba_load(c, kept), at->s->bandwidth_hz[k]); /* [JCPBA (9)] */
 }
 
 /* From kept shares in s->pruning to the solution: pruning rates, the whole band spent to the last

@@ -33,10 +33,6 @@ static inline double fc_jcpba_compute_s(const fc_jcpba_client *c, double kept) {
 static inline double fc_jcpba_load(const fc_jcpba_client *c, double kept) {
   return c->n0 + c->n1 * kept;
 }
-/* Bandwidth that sends `load` in `left_s`; nothing needs none. */
-static inline double fc_jcpba_band(double load, double left_s) {
-  return load > 0 ? load / left_s : 0.0;
-}
 
 /* Collective. T such that the kept shares `kept` (n) with the best bandwidths take at most T, and
  * those bandwidths; *latency_s: T. */

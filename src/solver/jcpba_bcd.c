@@ -25,8 +25,8 @@ typedef struct {
 
 static line line_of(const fixed *at, int64_t k) {
   const fc_jcpba_client *c = &at->w->client[k];
-  return (line){c->t0 + fc_jcpba_band(c->n0, at->bandwidth_hz[k]),
-                c->d1 + fc_jcpba_band(c->n1, at->bandwidth_hz[k])};
+  return (line){c->t0 + fc_band_of(c->n0, at->bandwidth_hz[k]),
+                c->d1 + fc_band_of(c->n1, at->bandwidth_hz[k])};
 }
 
 static double kept_at(const fixed *at, int64_t k, line l) {

@@ -61,7 +61,7 @@ static void point_terms(const void *arg, int64_t k, double *term) {
   const point *at = arg;
   const fc_jcpba_client *c = &at->w->client[k];
   const share x = share_of(at, c);
-  const double band = fc_jcpba_band(fc_jcpba_load(c, x.kept), x.left_s);
+  const double band = fc_band_of(fc_jcpba_load(c, x.kept), x.left_s);
   term[KEPT] = x.kept;
   term[BAND] = band;
   term[SLOPE] = band > 0 ? band / x.left_s : 0.0;
@@ -156,7 +156,7 @@ static void bracket_terms(const void *arg, int64_t k, double *term) {
   const double least_s = fc_jcpba_compute_s(c, w->kept_min), load = fc_jcpba_load(c, w->kept_min);
   term[0] = load;
   term[1] = fc_jcpba_load(c, c->kept_max);
-  term[2] = least_s + fc_jcpba_band(load, w->p->bandwidth_hz);
+  term[2] = least_s + fc_band_of(load, w->p->bandwidth_hz);
   term[3] = -least_s;
   term[4] = fc_jcpba_compute_s(c, c->kept_max);
 }
@@ -165,8 +165,8 @@ static fc_err bracket(const fc_jcpba_work *w, double *lo, double *hi) {
   const double B = w->p->bandwidth_hz;
   double b[5];
   FC_TRY(fc_rows_reduce(w->over, w->p->rows.n, bracket_terms, w, 2, 3, b));
-  *lo = fmax(b[2], -b[3] + fc_jcpba_band(b[0], B));
-  *hi = (b[4] + fc_jcpba_band(b[1], B)) * (1 + 1e-10); /* safe from rounding */
+  *lo = fmax(b[2], -b[3] + fc_band_of(b[0], B));
+  *hi = (b[4] + fc_band_of(b[1], B)) * (1 + 1e-10); /* safe from rounding */
   FC_CHECK(isfinite(*hi), NUMERIC, "jcpba: latencies beyond the range of numbers");
   return FC_ERR_OK;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { ROWS_WORTH_THREADS = 4096 };
 
@@ -71,6 +72,27 @@ fc_err fc_rows_agree(const fc_reduction *over, fc_err mine) {
   FC_TRY(mine);
   FC_CHECK(failed == 0, PEER, "another rank has no memory for its part of the problem");
   return FC_ERR_OK;
+}
+
+fc_err fc_rows_count(const fc_reduction *over, const fc_rows_here *here, int64_t *n) {
+  *n = here->n;
+  return over && over->sum_i64 ? over->sum_i64(over->arg, n, 1) : FC_ERR_OK;
+}
+
+/* The bits of the rank that holds a row, and of all others 0, sum to these bits. */
+fc_err fc_rows_gather(const fc_reduction *over, const fc_rows_here *here, const double *column,
+                      int64_t n, double *all) {
+  int64_t *bits = NULL;
+  if (!over || !over->sum_i64) {
+    if (n > 0) memcpy(all, column, (size_t)n * sizeof *all);
+    return FC_ERR_OK;
+  }
+  FC_TRY(fc_rows_agree(over, fc_alloc((size_t)n, sizeof *bits, &bits)));
+  if (here->n > 0) memcpy(bits + here->first, column, (size_t)here->n * sizeof *bits);
+  fc_err err = over->sum_i64(over->arg, bits, (size_t)n);
+  if (n > 0) memcpy(all, bits, (size_t)n * sizeof *all);
+  fc_free(bits);
+  return err;
 }
 
 void fc_infeasible(fc_answer *answer, const char *format, ...) {

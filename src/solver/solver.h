@@ -24,6 +24,13 @@ fc_err fc_rows_lowest(const fc_reduction *over, int64_t *row, double *facts, siz
 /* Collective. What failed on one rank alone, a lack of memory, fails on all. */
 fc_err fc_rows_agree(const fc_reduction *over, fc_err mine);
 
+/* Collective. all <- `column` (here->n) of all ranks in the order of their rows, on every rank; all
+ * (n, of all ranks). For problems that every rank solves as a whole. */
+fc_err fc_rows_gather(const fc_reduction *over, const fc_rows_here *here, const double *column,
+                      int64_t n, double *all);
+/* Collective. How many rows there are on all ranks. */
+fc_err fc_rows_count(const fc_reduction *over, const fc_rows_here *here, int64_t *n);
+
 /* Local. Makes the answer infeasible, with this reason. */
 void fc_infeasible(fc_answer *answer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -47,6 +54,24 @@ fc_root fc_root_begin(double lo, double hi, double guess, double tolerance);
 /* slope: f'(x), or what is near it; NAN: not known, a secant takes its place. */
 void fc_root_tell(fc_root *r, double f, double slope);
 
+/* ---- bandwidths of tasks that end together (tasks.c) ------------------------------------------
+ */
+
+typedef struct {
+  double compute_s;
+  double load; /* what is to be sent, in Hz s: seconds at a bandwidth of 1 Hz */
+} fc_task;
+typedef fc_task fc_task_of(const void *arg, int64_t k);
+
+/* Bandwidth that sends `load` in `left_s`; nothing needs none. */
+static inline double fc_band_of(double load, double left_s) {
+  return load > 0 ? load / left_s : 0.0;
+}
+/* Collective. The least latency at which the tasks' bandwidths (n here) sum to at most B, and
+ * those. NUMERIC if it leaves the range of doubles. */
+fc_err fc_tasks_bandwidths(const fc_reduction *over, int64_t n, fc_task_of *task, const void *arg,
+                           double B, double *bandwidth_hz, double *latency_s);
+
 /* ---- the solvers ----------------------------------------------------------------------------- */
 
 /* Entries of the tables of fields; the last arguments are a draw (fc_draw). */
@@ -62,6 +87,6 @@ void fc_root_tell(fc_root *r, double f, double slope);
   { NULL, FC_FIELD_NUMBER, 0, 0, 0, {FC_DRAW_NONE, 0, 0}, NULL }
 
 extern const fc_solver fc_solver_jcpba, fc_solver_bandwidth, fc_solver_switch, fc_solver_altd,
-    fc_solver_success, fc_solver_power;
+    fc_solver_success, fc_solver_power, fc_solver_deft;
 
 #endif

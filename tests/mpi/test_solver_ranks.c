@@ -14,6 +14,11 @@ static const struct {
     {"bandwidth", "{\"generate\":{\"seed\":1,\"count\":1}}"},
     {"bandwidth", "{\"generate\":{\"seed\":2,\"count\":1001}}"},
     {"bandwidth", "{\"generate\":{\"seed\":2,\"count\":3,\"signal_w\":0}}"},
+    {"deft", "{\"generate\":{\"seed\":1,\"count\":1}}"}, /* too little memory */
+    {"deft", "{\"generate\":{\"seed\":2,\"count\":101}}"},
+    {"deft",
+     "{\"generate\":{\"seed\":2,\"count\":101},\"method\":\"crunch\",\"bandwidth\":\"equal\"}"},
+    {"deft", "{\"generate\":{\"seed\":3,\"count\":7},\"method\":\"exact\"}"},
     {"jcpba", "{\"generate\":{\"seed\":1,\"count\":1}}"},
     {"jcpba", "{\"generate\":{\"seed\":2,\"count\":1001}}"},
     {"jcpba", "{\"generate\":{\"seed\":2,\"count\":1001},\"method\":\"bcd\"}"},
@@ -88,10 +93,39 @@ static void a_lack_of_memory_on_one_rank_is_everyones(void **state) {
   assert_int_equal(err, comm->rank == 0 ? FC_ERR_NOMEM : FC_ERR_PEER);
 }
 
+/* Also where every rank solves the whole: whichever allocation fails, nobody waits for ever. */
+static void a_lack_of_memory_where_all_solve_the_whole(void **state) {
+  (void)state;
+  const fc_reduction over = fc_comm_reduction(comm);
+  const double one = 1, much = 1e3;
+  double first_block = 0, blocks = 0, bandwidth = 0;
+  fc_deft_problem p = {{1, comm->rank},
+                       &one,
+                       &one,
+                       &one,
+                       &much,
+                       .bandwidth_hz = 1,
+                       .blocks = 3,
+                       .forward_flop_per_block = 1,
+                       .upload_bits_per_block = 1};
+  fc_deft_solution s = {.first_block = &first_block, .blocks = &blocks, .bandwidth_hz = &bandwidth};
+  fc_err err = FC_ERR_NOMEM;
+  size_t at = 0;
+  while (err != FC_ERR_OK && at < 20) {
+    at++;
+    fc_mem_fail_at(comm->rank == 0 ? at : 0);
+    err = fc_deft_solve(&p, &over, &s);
+    fc_mem_fail_at(0);
+    if (err != FC_ERR_OK) assert_int_equal(err, comm->rank == 0 ? FC_ERR_NOMEM : FC_ERR_PEER);
+  }
+  assert_true(at > 5 && at < 20);
+}
+
 static int run(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(ranks_agree_with_one),
       cmocka_unit_test(a_lack_of_memory_on_one_rank_is_everyones),
+      cmocka_unit_test(a_lack_of_memory_where_all_solve_the_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
