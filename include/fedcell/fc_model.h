@@ -301,5 +301,7 @@ fc_err fc_model_distill_grad(fc_work *student, fc_member *member, const fc_batch
 /* Logits: (sequences, labels) for CLASSIFY, (N, vocab) else. For tests and generation. */
 fc_err fc_model_logits(fc_work *work, const float *theta, const fc_batch *batch, fc_loss_kind kind,
                        float *logits);
+fc_err fc_model_view_logits(fc_work *work, const float *theta, const fc_block_view *view,
+                            const fc_batch *batch, fc_loss_kind kind, float *logits);
 
 #endif

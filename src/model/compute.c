@@ -292,12 +292,19 @@ fc_err fc_model_next_logits(fc_work *w, const float *theta, const fc_batch *batc
   return FC_ERR_OK;
 }
 
-fc_err fc_model_logits(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
-                       float *logits) {
+fc_err fc_model_view_logits(fc_work *w, const float *theta, const fc_block_view *view,
+                            const fc_batch *batch, fc_loss_kind kind, float *logits) {
   FC_TRY(fc_work_begin(w, batch, kind, false));
+  FC_TRY(fc_view_check(w->model, view));
   if (w->n_rows == 0) return FC_ERR_OK;
   fc_work_join_alone(w, theta);
+  w->members[0].scope.view = view;
   fc_trunk_fwd(w);
   fc_head_logits(w, kind, logits);
   return FC_ERR_OK;
+}
+
+fc_err fc_model_logits(fc_work *w, const float *theta, const fc_batch *batch, fc_loss_kind kind,
+                       float *logits) {
+  return fc_model_view_logits(w, theta, NULL, batch, kind, logits);
 }

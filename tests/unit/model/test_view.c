@@ -122,11 +122,105 @@ static void zeros_outside_in_bf16(void **state) {
   }
 }
 
+/* ---- a smaller model --------------------------------------------------------------------------
+ */
+
+/* small's weights <- the first rows and columns of those of the same names. */
+static void copy_first(const fc_model *small, float *to, const fc_model *large, const float *from) {
+  size_t n = 0;
+  const fc_tensor *t = fc_model_tensors(small, &n);
+  for (size_t i = 0; i < n; i++) {
+    const fc_tensor *source = fc_model_find_tensor(large, t[i].name);
+    for (int64_t r = 0; r < t[i].rows; r++)
+      memcpy(to + t[i].offset + (size_t)(r * t[i].cols),
+             from + source->offset + (size_t)(r * source->cols), (size_t)t[i].cols * sizeof *to);
+  }
+}
+
+/* The gradient of the small model's part against the first rows and columns of the view's. */
+static void assert_part(const fc_trainable_part *small, const float *want,
+                        const fc_trainable_part *large, const float *got) {
+  double largest = largest_of(want, small->rows * small->cols);
+  assert_string_equal(small->name, large->name);
+  for (int64_t r = 0; r < small->rows; r++)
+    for (int64_t c = 0; c < small->cols; c++) {
+      double d = (double)got[r * large->cols + c] - (double)want[r * small->cols + c];
+      if (!(fabs(d) <= 1e-5 * largest + 1e-6)) fail_msg("%s: off by %g", small->name, d);
+    }
+}
+
+static void a_model_built_with_fewer_neurons(void **state) {
+  (void)state;
+  enum { NEURONS = 21 };
+  for (int f = 0; f < N_FAMILIES; f++) {
+    fc_model_shape shape = view_shape(all_families[f], 40), fewer = shape;
+    fc_block_view view[BLOCKS];
+    for (int b = 0; b < BLOCKS; b++) view[b] = (fc_block_view){shape.kv_heads, NEURONS};
+    fewer.ffn = NEURONS;
+    setup large = open_setup(&shape, &whole, true), small = open_setup(&fewer, &whole, true);
+    copy_first(small.model, small.weights, large.model, large.weights);
+    fc_trainable_init(small.trainable, 2, small.theta);
+    fc_batch batch = batch_for(all_families[f]);
+    pass got = run(&large, view, &batch, FC_LOSS_CLASSIFY);
+    pass want = run(&small, NULL, &batch, FC_LOSS_CLASSIFY);
+    size_t n = 0;
+    const fc_trainable_part *p = fc_trainable_parts(large.trainable, &n);
+    const fc_trainable_part *q = fc_trainable_parts(small.trainable, &n);
+    for (size_t i = 0; i < n; i++)
+      assert_part(&q[i], want.dtheta + q[i].offset, &p[i], got.dtheta + p[i].offset);
+    enum { LOGITS = SEQUENCES * LABELS };
+    float of_view[LOGITS], of_small[LOGITS];
+    OK(fc_model_view_logits(large.work, large.theta, view, &batch, FC_LOSS_CLASSIFY, of_view));
+    OK(fc_model_logits(small.work, small.theta, &batch, FC_LOSS_CLASSIFY, of_small));
+    assert_true(fc_k_max_abs_difference(of_view, of_small, LOGITS) <= 1e-4F);
+    fc_free(got.dtheta);
+    fc_free(want.dtheta);
+    close_setup(&large);
+    close_setup(&small);
+  }
+}
+
+/* ---- derivatives ----------------------------------------------------------------------------- */
+
+static double loss_at(setup *s, const fc_block_view *view, const fc_batch *batch, size_t at,
+                      float step) {
+  float before = s->theta[at];
+  s->theta[at] += step;
+  fc_member m = {.sequences = batch->sequences, .theta = s->theta, .scope = {.view = view}};
+  OK(fc_model_cohort_loss(s->work, &m, 1, batch, FC_LOSS_CAUSAL_LM, NULL));
+  s->theta[at] = before;
+  return m.result.loss_sum / (double)m.result.count;
+}
+
+static void gradients_are_derivatives(void **state) {
+  (void)state;
+  fc_model_shape shape = full_shape("gpt2");
+  fc_block_view view[] = {{1, 5}, {2, 7}};
+  setup s = open_setup(&shape, &adapters, true);
+  random_lora_b(s.trainable, s.theta);
+  fc_batch batch = ragged_batch();
+  pass p = run(&s, view, &batch, FC_LOSS_CAUSAL_LM);
+  int checked = 0;
+  for (size_t i = 0; i < fc_trainable_count(s.trainable); i += 3) {
+    const float step = 0.02F;
+    double slope = (loss_at(&s, view, &batch, i, step) - loss_at(&s, view, &batch, i, -step)) /
+                   (2.0 * (double)step);
+    if (!(fabs(slope - (double)p.dtheta[i]) <= 2e-3 + 0.01 * fabs(slope)))
+      fail_msg("float %zu: %g, the slope is %g", i, (double)p.dtheta[i], slope);
+    checked += fabs(slope) > 0.01;
+  }
+  assert_true(checked > 20);
+  fc_free(p.dtheta);
+  close_setup(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(zeros_outside_with_adapters),
       cmocka_unit_test(zeros_outside_trained_whole),
       cmocka_unit_test(zeros_outside_in_bf16),
+      cmocka_unit_test(a_model_built_with_fewer_neurons),
+      cmocka_unit_test(gradients_are_derivatives),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,10 +41,8 @@ static inline bool keeps(const fc_model_shape *s, const fc_tensor *t, const fc_b
   if (names(n, "q_proj") || names(n, "query")) return o < q;
   if (names(n, "k_proj") || names(n, "key") || names(n, "v_proj") || names(n, "value"))
     return o < kv;
-  if (names(n, "attn.c_proj") || names(n, "o_proj") || names(n, "attention.output"))
-    return i < q;
-  if (names(n, "c_fc") || names(n, "gate_proj") || names(n, "up_proj") ||
-      names(n, "intermediate"))
+  if (names(n, "attn.c_proj") || names(n, "o_proj") || names(n, "attention.output")) return i < q;
+  if (names(n, "c_fc") || names(n, "gate_proj") || names(n, "up_proj") || names(n, "intermediate"))
     return o < v->neurons;
   return i < v->neurons; /* what leads down */
 }
