@@ -62,6 +62,8 @@ void fc_store_put_table(fc_store_file *f, const char *group, const fc_table *t);
 /* Collective. A 1-D dataset whose elements [first, first + n) this rank holds; `total` over all. */
 void fc_store_put_f32(fc_store_file *f, const char *path, const char *unit, const char *description,
                       const float *x, int64_t first, int64_t n, int64_t total);
+void fc_store_put_f64(fc_store_file *f, const char *path, const char *unit, const char *description,
+                      const double *x, int64_t first, int64_t n, int64_t total);
 void fc_store_put_i64(fc_store_file *f, const char *path, const char *unit, const char *description,
                       const int64_t *x, int64_t first, int64_t n, int64_t total);
 /* Collective. A 2-D dataset group/name (rows, cols) that all ranks hold alike. */

@@ -26,6 +26,19 @@ static fc_err find_weights(const fc_federation *fed, const fc_round *round, doub
   return FC_ERR_OK;
 }
 
+/* The same for parts that no two devices share: each counts whole. */
+static fc_err find_ones(const fc_federation *fed, const fc_round *round, double *weight,
+                        bool *any) {
+  int64_t delivered = 0;
+  for (uint32_t i = 0; i < round->count; i++) {
+    weight[i] = round->all[round->first + i].cost.delivered;
+    delivered += weight[i] > 0;
+  }
+  FC_TRY(fc_comm_sum_i64(fed->comm, &delivered, 1));
+  *any = delivered > 0;
+  return FC_ERR_OK;
+}
+
 void fc_measure_change(const fc_federation *fed, fc_participant *p, const float *theta) {
   p->change = (double)fc_k_max_abs_difference(theta, fed->theta, (int64_t)fed->P);
 }
@@ -53,7 +66,9 @@ static fc_err take_step(fc_federation *fed, fc_mean *mean, float *step) {
   return fc_comm_broadcast(fed->comm, fed->theta, fed->P * sizeof(float), 0);
 }
 
-fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round) {
+typedef fc_err weigher(const fc_federation *fed, const fc_round *round, double *weight, bool *any);
+
+static fc_err aggregate(fc_federation *fed, fc_round *round, weigher *weigh) {
   double *weight = NULL, largest = 0;
   float *step = NULL;
   fc_mean *mean = NULL;
@@ -62,7 +77,7 @@ fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round) {
   if (err == FC_ERR_OK) err = fc_alloc(fed->P, sizeof *step, &step);
   if (err == FC_ERR_OK) err = largest_change(fed, round, &largest);
   FC_TRY_GOTO(err, fc_agree(fed->comm, err), done);
-  FC_TRY_GOTO(err, find_weights(fed, round, weight, &any), done);
+  FC_TRY_GOTO(err, weigh(fed, round, weight, &any), done);
   if (!any) goto done; /* nothing arrived: the model stays */
   FC_TRY_GOTO(err, fc_mean_create(fed->comm, fed->P, largest, &mean), done);
   fc_mean_add(mean, round->theta, (int64_t)fed->P, fed->theta, weight, round->count);
@@ -72,4 +87,12 @@ done:
   fc_free(weight);
   fc_free(step);
   return err;
+}
+
+fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round) {
+  return aggregate(fed, round, find_weights);
+}
+
+fc_err fc_aggregate_disjoint(fc_federation *fed, fc_round *round) {
+  return aggregate(fed, round, find_ones);
 }

@@ -114,7 +114,7 @@ static fc_err read_names(const fc_config *cfg, const char *option, const char **
   return FC_ERR_OK;
 }
 
-static fc_err create_trainable(const fc_config *cfg, fc_task_setup *task) {
+fc_err fc_task_trainable(const fc_config *cfg, fc_task_setup *task) {
   static const char *const all[] = {"all"};
   const char *targets[NAMES_MAX], *saved[NAMES_MAX];
   bool full = fc_task_trains_all(cfg);
@@ -170,7 +170,7 @@ static fc_err local_setup(const fc_config *cfg, fc_task_setup *task, const char 
   }
   FC_TRY(fc_corpus_create(task->dataset, task->tokenizer, &format, &task->corpus));
   FC_TRY(fc_model_create(&shape, &task->model));
-  return create_trainable(cfg, task);
+  return fc_task_trainable(cfg, task);
 }
 
 static bool can_open(const char *path) {

@@ -67,6 +67,8 @@ fc_err fc_check_configuration(fc_config *cfg, fc_cell **cell) {
   check_adapter(cfg);
   if (embedded || option_is(cfg, "model.base", "random")) check_shape(cfg);
   if (embedded) check_pretraining(cfg);
+  const fc_method *method = fc_method_find(fc_config_string(cfg, "federation.method"));
+  if (method->check) method->check(cfg);
   fc_err faults = fc_config_finish(cfg);
   return faults != FC_ERR_OK ? faults : err;
 }

@@ -83,7 +83,7 @@ static fc_err load(fc_federation *fed, const fc_store_reader *r, const char *pat
   if (fed->comm->rank == 0) FC_TRY(read_rows(r, "/rounds", 1, 0, fed->rounds, &rounds));
   FC_TRY(read_rows(r, "/participation", fed->comm->size, fed->comm->rank, fed->participation,
                    &fed->participation_rows));
-  return fed->method->load ? fed->method->load(fed, r) : FC_ERR_OK;
+  return FC_ERR_OK;
 }
 
 fc_err fc_checkpoint_load(fc_federation *fed, const char *path, int64_t *round) {
@@ -95,6 +95,8 @@ fc_err fc_checkpoint_load(fc_federation *fed, const char *path, int64_t *round) 
   fc_store_reader *r = NULL;
   fc_err err = fc_store_open(path, &r);
   if (err == FC_ERR_OK) err = load(fed, r, path, round);
+  err = fc_agree(fed->comm, err); /* a method's load is collective */
+  if (err == FC_ERR_OK && fed->method->load) err = fc_agree(fed->comm, fed->method->load(fed, r));
   fc_store_close(&r);
-  return fc_agree(fed->comm, err);
+  return err;
 }

@@ -60,41 +60,59 @@ static int best_cohort(const fc_task_setup *task, const fc_federation_settings *
   return room.cohort;
 }
 
-static void work(const fc_task_setup *task, const fc_federation_settings *s,
-                 const fc_method *method, double length, fc_estimate *e) {
-  fc_flop_count f =
-      fc_trainable_flop_per_token(task->trainable, length, task->loss != FC_LOSS_CLASSIFY);
-  e->flop_per_round = round_tokens(s, e->participants, length) * (f.forward_flop + f.backward_flop);
-  if (!method->uses_radio) return;
-  e->uplink_bits_per_round = e->downlink_bits_per_round =
-      (double)e->participants * (double)e->trained_weights * s->bits_per_weight;
+/* What a round of typical participants computes and sends. */
+static fc_err work(const fc_federation *fed, fc_estimate *e, double length) {
+  fc_participant p = {.tokens = round_tokens(&fed->set, 1, length)};
+  if (fed->method->expect)
+    FC_TRY(fed->method->expect(fed, &p));
+  else
+    fc_plan_bill(fed, &p);
+  e->flop_per_round = e->participants * p.load.flop;
+  e->uplink_bits_per_round = e->participants * p.load.uplink_bits;
+  e->downlink_bits_per_round = e->participants * p.load.downlink_bits;
+  return FC_ERR_OK;
 }
 
-static void fill(const fc_task_setup *task, const fc_federation_settings *s, int ranks, int threads,
-                 fc_estimate *e) {
-  const fc_method *method = fc_method_find(s->method);
+static void count_samples(const fc_federation *fed, fc_estimate *e, double *length) {
+  const fc_task_setup *task = &fed->task;
   size_t n = 0;
   fc_split_public(task->split, &n);
   e->samples_public = (int64_t)n;
   fc_split_test(task->split, &n);
   e->samples_test = (int64_t)n;
-  double length = fc_task_mean_length(task, e->devices, &e->samples_train);
-  e->participants = (uint32_t)fc_participants_per_round(s, e->devices);
-  e->base_weights = fc_model_weight_count(task->model);
-  e->trained_weights = fc_trainable_count(task->trainable);
-  memory(task, s, method, ranks, threads, e);
-  e->memory_bytes = (double)fc_machine_memory_bytes();
-  e->best_cohort = best_cohort(task, s, ranks, threads, e);
-  work(task, s, method, length, e);
+  *length = fc_task_mean_length(task, e->devices, &e->samples_train);
 }
 
+static fc_err fill(fc_federation *fed, int ranks, int threads, fc_estimate *e) {
+  const fc_task_setup *task = &fed->task;
+  double length = 0, more_rank = 0, more_node = 0;
+  count_samples(fed, e, &length);
+  e->participants = (uint32_t)fc_participants_per_round(&fed->set, e->devices);
+  e->base_weights = fc_model_weight_count(task->model);
+  e->trained_weights = fed->P = fc_trainable_count(task->trainable);
+  fed->flop_per_token =
+      fc_trainable_flop_per_token(task->trainable, length, task->loss != FC_LOSS_CLASSIFY);
+  memory(task, &fed->set, fed->method, ranks, threads, e);
+  if (fed->method->more_bytes)
+    FC_TRY(fed->method->more_bytes(fed, ranks, threads, &more_rank, &more_node));
+  e->rank_bytes += more_rank;
+  e->node_shared_bytes += more_node;
+  e->node_bytes += ranks * more_rank + more_node;
+  e->memory_bytes = (double)fc_machine_memory_bytes();
+  e->best_cohort = best_cohort(task, &fed->set, ranks, threads, e);
+  return work(fed, e, length);
+}
+
+/* As much of a run as can be had without its ranks and weights. */
 fc_err fc_federation_estimate(fc_config *cfg, int ranks, int threads, fc_estimate *out) {
-  fc_task_setup task = {0};
-  fc_federation_settings s = fc_federation_settings_read(cfg);
+  fc_federation fed = {.cfg = cfg, .set = fc_federation_settings_read(cfg)};
   *out = (fc_estimate){.devices = (uint32_t)fc_config_int(cfg, "population.devices")};
-  fc_err err = fc_federation_check(cfg);
-  if (err == FC_ERR_OK) err = fc_task_create(NULL, cfg, &task);
-  if (err == FC_ERR_OK) fill(&task, &s, ranks, threads, out);
-  fc_task_destroy(&task);
+  fed.method = fc_method_find(fed.set.method);
+  fc_err err = fc_config_finish(cfg); /* the checks need values within their ranges */
+  if (err == FC_ERR_OK) err = fc_check_configuration(cfg, &fed.cell);
+  if (err == FC_ERR_OK) err = fc_task_create(NULL, cfg, &fed.task);
+  if (err == FC_ERR_OK) err = fill(&fed, ranks, threads, out);
+  fc_task_destroy(&fed.task);
+  fc_cell_destroy(&fed.cell);
   return err;
 }

@@ -81,10 +81,11 @@ void fc_federation_destroy(fc_federation **fed) {
 
 /* ---- the round loop -------------------------------------------------------------------------- */
 
-static fc_err evaluate_if_due(fc_federation *fed, int64_t round, fc_round_report *report) {
-  fc_metrics m = {NAN, NAN};
-  if (round % fed->set.eval_every == 0 || round == fed->set.rounds)
+static fc_err evaluate_if_due(fc_federation *fed, fc_round *round, fc_round_report *report) {
+  fc_metrics m = {NAN, NAN, NAN};
+  if (round->number % fed->set.eval_every == 0 || round->number == fed->set.rounds)
     FC_TRY(fed->method->evaluate(fed, &m));
+  round->notes.emulator_loss = m.emulator_loss;
   report->test_loss = m.loss;
   report->test_accuracy = m.accuracy;
   return FC_ERR_OK;
@@ -96,7 +97,7 @@ static fc_err work_through(fc_federation *fed, fc_round *round, fc_round_report 
   FC_TRY(fed->method->server(fed, round));
   fed->sim_time_s += round->latency_s;
   fed->total_energy_j += round->energy_j;
-  FC_TRY(evaluate_if_due(fed, round->number, report));
+  FC_TRY(evaluate_if_due(fed, round, report));
   report->train_loss = round->train_loss;
   report->energy_j = round->energy_j;
   report->tokens = round->tokens;
@@ -110,7 +111,8 @@ static fc_err one_round(fc_federation *fed, const fc_run_request *request, int64
   double start = fc_wall_time_s();
   fc_round round = {.number = number, .train_loss = NAN, .notes = fc_round_notes_none};
   *report = (fc_round_report){.round = number, .rounds = fed->set.rounds, .train_loss = NAN};
-  fc_err err = number == 0 ? evaluate_if_due(fed, 0, report) : work_through(fed, &round, report);
+  fc_err err =
+      number == 0 ? evaluate_if_due(fed, &round, report) : work_through(fed, &round, report);
   report->sim_time_s = fed->sim_time_s;
   report->total_energy_j = fed->total_energy_j;
   report->wall_time_s = fc_wall_time_s() - start;

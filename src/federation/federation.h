@@ -67,6 +67,8 @@ typedef struct {
 /* Collective. `comm` NULL: for an estimate, on one rank, without weights. */
 fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task);
 void fc_task_destroy(fc_task_setup *task);
+/* Local. What adapter.* says is trained, of task->model, into task->trainable. */
+fc_err fc_task_trainable(const fc_config *cfg, fc_task_setup *task);
 /* Local. All weights are trained: adapter.kind, or the method, says so. */
 bool fc_task_trains_all(const fc_config *cfg);
 /* Collective; comm NULL: as this process would pick alone. Whether products with frozen weights run
@@ -210,6 +212,9 @@ typedef struct {
   int micro_batch; /* sequences a thread takes at a time: fixes the result, not the ranks */
   uint64_t seed;
   float *theta; /* (P) the same on all ranks */
+  fc_scope scope;
+  const fc_distillation *distill; /* (threads) learn from a teacher, each thread with a workspace of
+                                     its own for it; NULL: from the targets */
   fc_optimizer optimizer;
   float *gradients; /* (micro-batches per step, P) of this rank */
   int64_t *sum;     /* (P) */
@@ -237,10 +242,16 @@ double fc_exact_scale(double largest, int bits);
 
 typedef struct {
   double loss, accuracy;
+  double emulator_loss; /* of the smaller model that devices see; NAN: there is none */
 } fc_metrics;
+typedef struct {
+  fc_threads *threads; /* workspaces of the model */
+  const float *theta;
+  const fc_block_view *view; /* NULL: whole */
+} fc_evaluated;
 /* Collective. Of one model on the test part; blocks of samples are shared over ranks and threads.
  */
-fc_err fc_evaluate_global(fc_federation *fed, const float *theta, fc_metrics *m);
+fc_err fc_evaluate_global(fc_federation *fed, const fc_evaluated *what, fc_metrics *m);
 /* Local. Of one model on the whole test part by this rank alone: for methods with a model a device.
  */
 fc_err fc_evaluate_alone(fc_federation *fed, fc_thread *thread, const float *theta,
@@ -269,6 +280,15 @@ typedef struct fc_method {
    * optimiser step. theta, gradient as the participant's trainable has them. */
   void (*regularise)(const fc_federation *fed, const fc_participant *p, const float *theta,
                      float *gradient);
+  /* Local; or NULL. Adds the faults of the configuration that this method alone minds. */
+  void (*check)(fc_config *cfg);
+  /* Local; NULL: as `bill` without one. p->load of a typical participant, told before anything
+   * runs: fed has its cfg, settings, task, cell, method, P and flop_per_token, nothing more. */
+  fc_err (*expect)(const fc_federation *fed, fc_participant *p);
+  /* Local; or NULL. What the method makes beside what every run holds: on each rank, on the node.
+   */
+  fc_err (*more_bytes)(const fc_federation *fed, int ranks, int threads, double *rank_bytes,
+                       double *node_bytes);
   /* Local. Bytes that a device's state holds on its rank while it is idle, and bits sent. */
   size_t (*device_bytes)(size_t P); /* or NULL: none */
   /* Local. What a rank holds for the rounds; NULL: participants' trained copies and records. */
@@ -281,6 +301,20 @@ const fc_method *fc_method_find(const char *name);
 /* Local. Deals the participants all[0..n), planned by the caller and in device order, to the ranks
  * and makes room for what they train. */
 fc_err fc_plan_share_out(fc_federation *fed, fc_round *round);
+/* Local. Drops the participants whose `keep` (n) is 0, then deals the rest as above. */
+fc_err fc_plan_keep(fc_federation *fed, fc_round *round, const double *keep);
+/* Collective. all (n) <- values of all participants, on all ranks; own (count): of this rank's. */
+fc_err fc_plan_gather(const fc_federation *fed, const fc_round *round, const double *own,
+                      double *all);
+/* A participant as solvers see it. */
+typedef struct {
+  fc_profile profile;
+  double down, up; /* spectral efficiency at its present share, bit/s/Hz */
+} fc_link;
+/* Local. */
+fc_link fc_link_of(const fc_federation *fed, const fc_round *round, const fc_participant *p);
+/* Local. The bill of methods that have no own one. */
+void fc_plan_bill(const fc_federation *fed, fc_participant *p);
 /* Local. The trainable of a participant: its own, or the run's. */
 const fc_trainable *fc_trainable_of(const fc_federation *fed, const fc_participant *p);
 /* Collective. Draws the participants and gives each an equal share of the band. */
@@ -296,6 +330,9 @@ void fc_measure_change(const fc_federation *fed, fc_participant *p, const float 
 /* Collective. theta += sum_k p_k (theta_k - theta) over the delivered ones [FedAvg]. NUMERIC for a
  * change that is not finite. */
 fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round);
+/* Collective. theta += sum_k (theta_k - theta) over the delivered ones, of which no two have
+ * trained the same weight. */
+fc_err fc_aggregate_disjoint(fc_federation *fed, fc_round *round);
 /* Collective. fc_evaluate_global of the global model. */
 fc_err fc_evaluate_theta(fc_federation *fed, fc_metrics *m);
 int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devices);

@@ -1,4 +1,5 @@
 /* options.c - the options of a run, its model, adapter, federation and pretraining. */
+#include "cut.h"
 #include "federation.h"
 
 #define LIST(table_title, array)                                                                   \
@@ -179,11 +180,11 @@ static const fc_option pretrain_options[] = {
 const fc_option_table fc_pretrain_options = LIST("pretrain: the embedded base", pretrain_options);
 
 const fc_option_table *fc_federation_tables(size_t *n) {
-  static fc_option_table tables[10];
+  static fc_option_table tables[11];
   const fc_option_table *const all[] = {
       &fc_run_options,   &fc_model_options,      &fc_adapter_options, &fc_data_options,
       &fc_split_options, &fc_population_options, &fc_cell_options,    &fc_federation_options,
-      &fc_stop_options,  &fc_pretrain_options};
+      &fc_stop_options,  &fc_pretrain_options,   &fc_cut_options};
   *n = sizeof all / sizeof all[0];
   for (size_t i = 0; i < *n; i++) tables[i] = *all[i];
   return tables;

@@ -45,6 +45,21 @@ typedef struct {
   int64_t tokens;
 } micro_result;
 
+/* Its result counts rows where that of targets counts targets. */
+static fc_err learn_from_teacher(const fc_parallel *p, fc_member *student, const fc_batch *batch,
+                                 fc_loss_result *result) {
+  int i = omp_get_thread_num();
+  const fc_distillation *d = &p->distill[i];
+  fc_distill_result r = {0};
+  FC_TRY(fc_model_distill_grad(p->threads->thread[i].work, student, batch, p->loss, d, &r));
+  result->count = r.rows;
+  if (r.rows == 0) return FC_ERR_OK;
+  double hidden = r.elements > 0 ? r.hidden_sum / (double)r.elements : 0.0;
+  result->loss_sum =
+      (double)d->hidden_weight * hidden * (double)r.rows + (double)d->kl_weight * r.kl_sum;
+  return FC_ERR_OK;
+}
+
 /* Gradient of micro-batch m into `gradient` (overwritten). */
 static fc_err one_micro_batch(const fc_parallel *p, fc_thread *t, const uint32_t *samples, int n,
                               int m, int64_t step, float *gradient, micro_result *out) {
@@ -57,7 +72,15 @@ static fc_err one_micro_batch(const fc_parallel *p, fc_thread *t, const uint32_t
                          p->loss, masking, &batch));
   memset(gradient, 0, p->optimizer.n * sizeof(float));
   *out = (micro_result){.tokens = batch->start[batch->sequences]};
-  return fc_model_grad(t->work, p->theta, batch, p->loss, dropout, gradient, &out->loss);
+  fc_member alone = {.sequences = batch->sequences,
+                     .theta = p->theta,
+                     .scope = p->scope,
+                     .dropout = dropout,
+                     .dtheta = gradient};
+  if (p->distill) return learn_from_teacher(p, &alone, batch, &out->loss);
+  fc_err err = fc_model_cohort_grad(t->work, &alone, 1, batch, p->loss, NULL);
+  out->loss = alone.result;
+  return err;
 }
 
 static fc_err own_micro_batches(const fc_parallel *p, const uint32_t *samples, int n, int64_t step,

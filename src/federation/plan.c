@@ -31,6 +31,32 @@ fc_err fc_plan_share_out(fc_federation *fed, fc_round *round) {
   return fc_alloc((size_t)round->count * fed->P, sizeof(float), &round->theta);
 }
 
+fc_err fc_plan_keep(fc_federation *fed, fc_round *round, const double *keep) {
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < round->n; i++)
+    if (keep[i] != 0) round->all[n++] = round->all[i];
+  round->n = n;
+  fc_free(round->theta);
+  round->theta = NULL;
+  return fc_plan_share_out(fed, round);
+}
+
+fc_err fc_plan_gather(const fc_federation *fed, const fc_round *round, const double *own,
+                      double *all) {
+  FC_TRY(fc_comm_gather(fed->comm, own, round->n, all));
+  return fc_comm_broadcast(fed->comm, all, round->n * sizeof *all, 0);
+}
+
+fc_link fc_link_of(const fc_federation *fed, const fc_round *round, const fc_participant *p) {
+  const fc_work_load one_bit = {.downlink_bits = 1, .uplink_bits = 1};
+  fc_profile profile = fc_cell_profile(fed->cell, p->device);
+  fc_channel h = fc_cell_channel(fed->cell, &profile, (uint64_t)round->number, p->device);
+  fc_cost cost = fc_cell_cost(fed->cell, &profile, &h, &one_bit, p->bandwidth_hz);
+  return (fc_link){.profile = profile,
+                   .down = cost.rate_down_bps / p->bandwidth_hz,
+                   .up = cost.rate_up_bps / p->bandwidth_hz};
+}
+
 static fc_err draw(fc_federation *fed, fc_round *round, uint32_t *device) {
   uint32_t devices = fc_cell_devices(fed->cell);
   fc_rng rng = fc_rng_open(fed->seed, FC_RNG_SELECTION, (uint64_t)round->number, 0);
@@ -61,7 +87,7 @@ const fc_trainable *fc_trainable_of(const fc_federation *fed, const fc_participa
 
 /* What every method costs that has no more to say: the whole model computes, what is trained
  * crosses the link, if the method uses it. */
-static void plain_bill(const fc_federation *fed, fc_participant *p) {
+void fc_plan_bill(const fc_federation *fed, fc_participant *p) {
   double weights = (double)fc_trainable_count(fc_trainable_of(fed, p));
   double bits = fed->method->uses_radio ? weights * fed->set.bits_per_weight : 0.0;
   p->load = (fc_work_load){
@@ -81,7 +107,7 @@ static void deliver(const fc_federation *fed, const fc_round *round, fc_particip
   if (fed->method->bill)
     fed->method->bill(fed, round, p);
   else
-    plain_bill(fed, p);
+    fc_plan_bill(fed, p);
   p->cost = fc_cell_cost(fed->cell, &profile, &p->channel, &p->load, p->bandwidth_hz);
 }
 
@@ -110,7 +136,7 @@ fc_err fc_plan_deliver(fc_federation *fed, fc_round *round) {
     goto done;
   }
   FC_TRY_GOTO(err, fc_exact_sums(fed->comm, x, round->count, SUMS, sums), done);
-  round->latency_s = slowest;
+  round->latency_s += slowest; /* beside what the server has taken */
   round->energy_j = sums[ENERGY];
   round->uplink_bits = sums[UPLINK];
   round->downlink_bits = sums[DOWNLINK];

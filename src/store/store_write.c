@@ -283,6 +283,12 @@ void fc_store_put_f32(fc_store_file *f, const char *path, const char *unit, cons
             (fc_store_layout){.total = total});
 }
 
+void fc_store_put_f64(fc_store_file *f, const char *path, const char *unit, const char *description,
+                      const double *x, int64_t first, int64_t n, int64_t total) {
+  put_array(f, path, unit, description, H5T_NATIVE_DOUBLE, x, first, n,
+            (fc_store_layout){.total = total});
+}
+
 void fc_store_put_i64(fc_store_file *f, const char *path, const char *unit, const char *description,
                       const int64_t *x, int64_t first, int64_t n, int64_t total) {
   put_array(f, path, unit, description, H5T_NATIVE_INT64, x, first, n,

@@ -21,7 +21,7 @@ static void expect_plain(const char *const *sets) {
   random_floats(8, f.fed->P, f.fed->theta);
   fc_loss_result plain = one_by_one(&f, f.fed->theta), alone = {0};
   fc_metrics m;
-  OK(fc_evaluate_global(f.fed, f.fed->theta, &m));
+  OK(fc_evaluate_theta(f.fed, &m));
   CLOSE_RELATIVE(m.loss, plain.loss_sum / (double)plain.count, 1e-6);
   assert_true(m.accuracy == (double)plain.correct / (double)plain.count);
   OK(fc_evaluate_alone(f.fed, &f.fed->threads.thread[0], f.fed->theta, &alone));
@@ -50,8 +50,8 @@ static void dropout_is_off(void **state) {
   fixture f = fixture_make(comm, SETS("adapter.dropout=0.5"));
   fc_metrics a, b;
   random_floats(8, f.fed->P, f.fed->theta);
-  OK(fc_evaluate_global(f.fed, f.fed->theta, &a));
-  OK(fc_evaluate_global(f.fed, f.fed->theta, &b));
+  OK(fc_evaluate_theta(f.fed, &a));
+  OK(fc_evaluate_theta(f.fed, &b));
   assert_true(a.loss == b.loss && a.accuracy == b.accuracy);
   fixture_drop(&f);
 }
@@ -87,7 +87,7 @@ static void a_loss_that_is_not_finite_is_told(void **state) {
   fixture f = fixture_make(comm, NULL);
   fc_metrics m;
   for (size_t w = 0; w < f.fed->P; w++) f.fed->theta[w] = NAN;
-  assert_int_equal(fc_evaluate_global(f.fed, f.fed->theta, &m), FC_ERR_NUMERIC);
+  assert_int_equal(fc_evaluate_theta(f.fed, &m), FC_ERR_NUMERIC);
   fixture_drop(&f);
 }
 

@@ -36,7 +36,7 @@ static void runs_differ_by_rounding_alone(void **state) {
     assert_int_equal(fc_model_get_panels(f.fed->task.model) != NULL, bf16);
     fc_metrics m;
     random_floats(3, f.fed->P, f.fed->theta);
-    OK(fc_evaluate_global(f.fed, f.fed->theta, &m));
+    OK(fc_evaluate_theta(f.fed, &m));
     loss[bf16] = m.loss;
     fixture_drop(&f);
   }
