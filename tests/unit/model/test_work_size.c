@@ -33,7 +33,7 @@ static void bytes_are_what_is_allocated(void **state) {
     for (size_t i = 0; i < N_SPECS; i++) {
       fc_trainable *t = NULL;
       OK(fc_trainable_create(m, &specs[i], &t));
-      for (fc_work_kind kind = FC_WORK_FORWARD; kind <= FC_WORK_RECOMPUTE; kind++) {
+      for (fc_work_kind kind = FC_WORK_FORWARD; kind <= FC_WORK_IMPORTANCE; kind++) {
         check_bytes(m, t, 100, 7, 9, kind);
         check_bytes(m, t, 1, 1, 1, kind);
         check_bytes(m, t, 3, 50, 3, kind);
