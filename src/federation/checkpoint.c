@@ -11,10 +11,10 @@ fc_err fc_checkpoint_path(const char *output, char **path) {
 }
 
 void fc_checkpoint_put(fc_federation *fed, int64_t round, fc_store_file *f) {
-  int64_t first = 0, own = 0, P = (int64_t)fed->P;
-  fc_comm_share(P, fed->comm->size, fed->comm->rank, &first, &own);
+  int64_t first = 0, own = 0, weights = (int64_t)fed->P * fed->set.modules;
+  fc_comm_share(weights, fed->comm->size, fed->comm->rank, &first, &own);
   fc_store_put_f32(f, "/state/theta", "", "trained weights of the global model", fed->theta + first,
-                   first, own, P);
+                   first, own, weights);
   fc_store_put_number(f, "/state", "round", (double)round);
   fc_store_put_number(f, "/state", "sim_time_s", fed->sim_time_s);
   fc_store_put_number(f, "/state", "total_energy_j", fed->total_energy_j);
@@ -79,7 +79,8 @@ static fc_err load(fc_federation *fed, const fc_store_reader *r, const char *pat
   *round = (int64_t)number;
   FC_TRY(fc_store_get_number(r, "/state", "sim_time_s", &fed->sim_time_s));
   FC_TRY(fc_store_get_number(r, "/state", "total_energy_j", &fed->total_energy_j));
-  FC_TRY(fc_store_get_f32(r, "/state/theta", 0, (int64_t)fed->P, fed->theta));
+  int64_t weights = (int64_t)fed->P * fed->set.modules;
+  FC_TRY(fc_store_get_f32(r, "/state/theta", 0, weights, fed->theta));
   if (fed->comm->rank == 0) FC_TRY(read_rows(r, "/rounds", 1, 0, fed->rounds, &rounds));
   FC_TRY(read_rows(r, "/participation", fed->comm->size, fed->comm->rank, fed->participation,
                    &fed->participation_rows));

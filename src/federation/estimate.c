@@ -36,7 +36,7 @@ static void memory(const fc_task_setup *task, const fc_federation_settings *s,
   e->participant_bytes = P * bytes + sizeof(fc_participant);
   e->idle_device_bytes = method->device_bytes ? (double)method->device_bytes((size_t)P) : 0.0;
   double held = e->idle_device_bytes * ceil((double)e->devices / ranks);
-  double aggregation = P * (sizeof(int64_t) + 2 * bytes); /* sum, mean, global model */
+  double aggregation = P * (sizeof(int64_t) + (1 + s->modules) * bytes); /* sum, mean, models */
   double rounds = method->rank_bytes ? method->rank_bytes(s, ranks, e) : round_bytes(s, ranks, e);
   e->rank_bytes = fc_peak_resident_bytes() + LIBRARY_BYTES + threads * e->thread_bytes + rounds +
                   aggregation + held;

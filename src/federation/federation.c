@@ -16,12 +16,16 @@ static fc_err check_settings(const fc_federation *fed) {
   return FC_ERR_OK;
 }
 
-/* Fresh, or from the adapter that adapter.init names. */
+/* Fresh, of several models each with draws of its own, or from the adapter that adapter.init names.
+ */
 static fc_err init_theta(fc_federation *fed) {
   const char *folder = fc_config_string(fed->cfg, "adapter.init");
-  fc_trainable_init(fed->task.trainable, fed->seed, fed->theta);
-  if (!*folder) return FC_ERR_OK;
-  fc_err err = fc_peft_read(fed->task.model, fed->task.trainable, folder, fed->theta);
+  fc_err err = FC_ERR_OK;
+  for (int m = 0; m < fed->set.modules && err == FC_ERR_OK; m++) {
+    float *theta = fed->theta + (size_t)m * fed->P;
+    fc_trainable_init(fed->task.trainable, fed->seed + ((uint64_t)m << 53), theta);
+    if (*folder) err = fc_peft_read(fed->task.model, fed->task.trainable, folder, theta);
+  }
   return err == FC_ERR_OK ? err : fc_fail(err, "adapter.init: %s", fc_err_message());
 }
 
@@ -35,7 +39,7 @@ static fc_err create_threads(fc_federation *fed) {
 static fc_err local_setup(fc_federation *fed) {
   FC_TRY(check_settings(fed));
   fed->P = fc_trainable_count(fed->task.trainable);
-  FC_TRY(fc_alloc(fed->P, sizeof(float), &fed->theta));
+  FC_TRY(fc_alloc((size_t)fed->set.modules * fed->P, sizeof(float), &fed->theta));
   FC_TRY(init_theta(fed));
   int64_t samples = 0;
   double length = fc_task_mean_length(&fed->task, fc_cell_devices(fed->cell), &samples);

@@ -36,6 +36,7 @@ typedef struct {
   int64_t checkpoint_every;
   int cohort; /* devices that a thread trains at a time; 0: automatic */
   bool recompute;
+  int modules; /* global models that are learned side by side: 1, unless the method has more */
   fc_local_settings local;
 } fc_federation_settings;
 fc_federation_settings fc_federation_settings_read(const fc_config *cfg);
@@ -192,7 +193,7 @@ struct fc_federation {
   void *method_state;
   fc_threads threads;
   size_t P;     /* trained weights */
-  float *theta; /* (P) the global model's trained weights, on every rank */
+  float *theta; /* (set.modules, P) the global model's trained weights, on every rank */
   fc_flop_count flop_per_token;
   fc_table *rounds, *participation;
   int64_t participation_rows; /* of all ranks so far */
@@ -276,6 +277,10 @@ typedef struct fc_method {
   /* Local; NULL: the trained weights both ways, forward and backward of the tokens. p->load of a
    * participant that has trained: FLOP of its work, bits down and up. */
   void (*bill)(const fc_federation *fed, const fc_round *round, fc_participant *p);
+  /* Local; or NULL. Puts right p->cost, what the cell has made of p->load. */
+  void (*settle)(const fc_federation *fed, const fc_round *round, fc_participant *p);
+  /* Local; NULL: 1. Global models that it learns side by side (fc_participant.module). */
+  int (*modules)(const fc_config *cfg);
   /* Local; or NULL. Adds the gradient of what the method adds to the devices' loss, before each
    * optimiser step. theta, gradient as the participant's trainable has them. */
   void (*regularise)(const fc_federation *fed, const fc_participant *p, const float *theta,
@@ -317,9 +322,12 @@ fc_link fc_link_of(const fc_federation *fed, const fc_round *round, const fc_par
 void fc_plan_bill(const fc_federation *fed, fc_participant *p);
 /* Local. The trainable of a participant: its own, or the run's. */
 const fc_trainable *fc_trainable_of(const fc_federation *fed, const fc_participant *p);
+/* Local. device (n) <- the devices drawn for that round, the same for all methods, ascending. */
+void fc_plan_draw(const fc_federation *fed, int64_t round, uint32_t n, uint32_t *device);
 /* Collective. Draws the participants and gives each an equal share of the band. */
 fc_err fc_plan_random(fc_federation *fed, fc_round *round);
-/* Collective. The participants train from the global model; then fc_plan_deliver. */
+/* Collective. The participants train from the global model, of several the one with the number
+ * p->module; then fc_plan_deliver. */
 fc_err fc_train_from_global(fc_federation *fed, fc_round *round);
 /* Collective. Latency, energy, delivery of own participants; the round's totals on all ranks. */
 fc_err fc_plan_deliver(fc_federation *fed, fc_round *round);
@@ -327,8 +335,8 @@ fc_err fc_plan_deliver(fc_federation *fed, fc_round *round);
  * before anything is added. Training calls it while theta is in the caches; whoever changes theta
  * later calls it again. */
 void fc_measure_change(const fc_federation *fed, fc_participant *p, const float *theta);
-/* Collective. theta += sum_k p_k (theta_k - theta) over the delivered ones [FedAvg]. NUMERIC for a
- * change that is not finite. */
+/* Collective. theta += sum_k p_k (theta_k - theta) over the delivered ones [FedAvg], of each global
+ * model by itself [SW (1)]. NUMERIC for a change that is not finite. */
 fc_err fc_aggregate_mean(fc_federation *fed, fc_round *round);
 /* Collective. theta += sum_k (theta_k - theta) over the delivered ones, of which no two have
  * trained the same weight. */

@@ -224,6 +224,8 @@ fc_federation_settings fc_federation_settings_read(const fc_config *cfg) {
                               .warmup_steps = INT("local.warmup")}},
   };
   s.local.optimizer.total_steps = s.rounds * s.local.iterations;
+  const fc_method *method = fc_method_find(s.method);
+  s.modules = method && method->modules ? method->modules(cfg) : 1;
   return s;
 #undef INT
 #undef REAL

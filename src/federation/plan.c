@@ -57,10 +57,13 @@ fc_link fc_link_of(const fc_federation *fed, const fc_round *round, const fc_par
                    .up = cost.rate_up_bps / p->bandwidth_hz};
 }
 
+void fc_plan_draw(const fc_federation *fed, int64_t round, uint32_t n, uint32_t *device) {
+  fc_rng rng = fc_rng_open(fed->seed, FC_RNG_SELECTION, (uint64_t)round, 0);
+  fc_rng_choose(&rng, fc_cell_devices(fed->cell), n, device);
+}
+
 static fc_err draw(fc_federation *fed, fc_round *round, uint32_t *device) {
-  uint32_t devices = fc_cell_devices(fed->cell);
-  fc_rng rng = fc_rng_open(fed->seed, FC_RNG_SELECTION, (uint64_t)round->number, 0);
-  fc_rng_choose(&rng, devices, round->n, device);
+  fc_plan_draw(fed, round->number, round->n, device);
   for (uint32_t i = 0; i < round->n; i++) {
     size_t samples = 0;
     fc_split_device(fed->task.split, device[i], &samples);
@@ -109,6 +112,7 @@ static void deliver(const fc_federation *fed, const fc_round *round, fc_particip
   else
     fc_plan_bill(fed, p);
   p->cost = fc_cell_cost(fed->cell, &profile, &p->channel, &p->load, p->bandwidth_hz);
+  if (fed->method->settle) fed->method->settle(fed, round, p);
 }
 
 /* The columns that are summed over participants. */

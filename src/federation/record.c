@@ -3,6 +3,7 @@
 #include "federation.h"
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
@@ -228,15 +229,21 @@ static void put_profile(fc_federation *fed, fc_store_file *f) {
   fc_table_destroy(&t);
 }
 
-/* The trained weights, a 2-D dataset each, named as PEFT names them. All ranks hold all of theta.
- * Where every device has a model of its own, there is no global one to tell. */
+/* The trained weights, a 2-D dataset each, named as PEFT names them; of several models the others
+ * in groups of their own. All ranks hold all of theta. Where every device has a model of its own,
+ * there is no global one to tell. */
 static void put_adapter(fc_federation *fed, fc_store_file *f) {
   size_t n = 0;
   if (fed->method->keeps_device_models) return;
   const fc_trainable_part *part = fc_trainable_parts(fed->task.trainable, &n);
-  for (size_t i = 0; i < n; i++)
-    fc_store_put_matrix(f, "/final/adapter", part[i].name, "trained weight",
-                        fed->theta + part[i].offset, part[i].rows, part[i].cols);
+  for (int m = 0; m < fed->set.modules; m++) {
+    char group[32] = "/final/adapter";
+    if (m > 0) snprintf(group, sizeof group, "/final/adapter_%d", m);
+    const float *theta = fed->theta + (size_t)m * fed->P;
+    for (size_t i = 0; i < n; i++)
+      fc_store_put_matrix(f, group, part[i].name, "trained weight", theta + part[i].offset,
+                          part[i].rows, part[i].cols);
+  }
 }
 
 fc_err fc_record_write(fc_federation *fed, const fc_run_request *request, const char *path,

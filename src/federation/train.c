@@ -230,7 +230,9 @@ fc_err fc_train_participants(fc_federation *fed, fc_round *round) {
 
 fc_err fc_train_from_global(fc_federation *fed, fc_round *round) {
   for (uint32_t i = 0; i < round->count; i++)
-    memcpy(round->theta + (size_t)i * fed->P, fed->theta, fed->P * sizeof(float));
+    memcpy(round->theta + (size_t)i * fed->P,
+           fed->theta + (size_t)round->all[round->first + i].module * fed->P,
+           fed->P * sizeof(float));
   FC_TRY(fc_agree(fed->comm, fc_train_participants(fed, round)));
   return fc_plan_deliver(fed, round);
 }
