@@ -203,8 +203,8 @@ fc_err fc_model_loss(fc_work *w, const float *theta, const fc_batch *batch, fc_l
 }
 
 /* The losses of all members, after the head. */
-static fc_err add_results(fc_work *w, fc_loss_kind kind, fc_member *members, int *failed) {
-  for (int j = 0; j < w->n_members; j++) {
+static fc_err add_results(fc_work *w, fc_loss_kind kind, fc_member *members, int n, int *failed) {
+  for (int j = 0; j < n; j++) {
     *failed = j;
     FC_TRY(add_result(w, kind, j, &members[j].result));
   }
@@ -222,7 +222,7 @@ fc_err fc_model_cohort_loss(fc_work *w, fc_member *members, int n, const fc_batc
   if (!has_target(w, kind)) return FC_ERR_OK;
   fc_trunk_fwd(w);
   fc_head_loss(w, kind, fc_head_gather(w, kind));
-  return add_results(w, kind, members, failed);
+  return add_results(w, kind, members, n, failed);
 }
 
 fc_err fc_model_cohort_grad(fc_work *w, fc_member *members, int n, const fc_batch *batch,
@@ -238,7 +238,7 @@ fc_err fc_model_cohort_grad(fc_work *w, fc_member *members, int n, const fc_batc
   w->dropping = w->dropped != NULL;
   fc_trunk_fwd(w);
   bool goes_on = fc_head_loss(w, kind, fc_head_gather(w, kind));
-  FC_TRY(add_results(w, kind, members, failed));
+  FC_TRY(add_results(w, kind, members, n, failed));
   if (goes_on) fc_trunk_bwd(w);
   return FC_ERR_OK;
 }

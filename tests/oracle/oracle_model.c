@@ -6,7 +6,8 @@
  * optimiser. OUT gets of the first batch "logits", "loss" and "grad/PART", and after `steps`
  * optimiser steps over the batches in turn "losses" and "theta/PART". THETA gives the parts' first
  * values; without it they are the initial ones. Parts are named as PEFT names them and have the
- * layout of theta: (rows, cols). Exit code 1 with a message when anything fails. */
+ * layout of theta: (rows, cols). JOB's `view`, [heads, neurons] of every block, prunes the model.
+ * Exit code 1 with a message when anything fails. */
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_optimizer.h"
 #include "fedcell/fc_safetensors.h"
@@ -22,7 +23,8 @@ typedef struct {
   float *weights;
   fc_trainable *trainable;
   fc_work *work;
-  size_t count; /* floats of theta */
+  fc_block_view *view; /* (layers) or NULL */
+  size_t count;        /* floats of theta */
   float *theta, *dtheta, *state;
 } job;
 
@@ -117,6 +119,21 @@ static fc_err open_model(job *j, const char *folder) {
   return FC_ERR_OK;
 }
 
+static fc_err read_view(job *j) {
+  const json_t *list = json_object_get(j->json, "view");
+  size_t layers = (size_t)fc_model_get_shape(j->model)->layers;
+  if (!list) return FC_ERR_OK;
+  FC_CHECK(json_array_size(list) == layers, DATA, "the view is not one pair for each of %zu blocks",
+           layers);
+  FC_TRY(fc_alloc(layers, sizeof *j->view, &j->view));
+  for (size_t i = 0; i < layers; i++) {
+    const json_t *pair = json_array_get(list, i);
+    j->view[i] = (fc_block_view){(int)json_integer_value(json_array_get(pair, 0)),
+                                 (int)json_integer_value(json_array_get(pair, 1))};
+  }
+  return FC_ERR_OK;
+}
+
 static fc_err open_trainable(job *j) {
   fc_trainable_spec spec = {.lora_rank = (int)number(j->json, "rank", 0),
                             .alpha = (float)number(j->json, "alpha", 0)};
@@ -193,11 +210,11 @@ static void put_parts(output *out, const job *j, const char *before, const float
 }
 
 static fc_err step_gradient(job *j, const fc_batch *b, float *dtheta, float *mean_loss) {
-  fc_loss_result r = {0};
+  fc_member m = {
+      .sequences = b->sequences, .theta = j->theta, .scope = {.view = j->view}, .dtheta = dtheta};
   memset(dtheta, 0, j->count * sizeof *dtheta);
-  FC_TRY(fc_model_grad(j->work, j->theta, b, j->kind, fc_rng_open(1, FC_RNG_DROPOUT, 0, 0), dtheta,
-                       &r));
-  *mean_loss = (float)(r.loss_sum / (double)r.count);
+  FC_TRY(fc_model_cohort_grad(j->work, &m, 1, b, j->kind, NULL));
+  *mean_loss = (float)(m.result.loss_sum / (double)m.result.count);
   return FC_ERR_OK;
 }
 
@@ -217,7 +234,7 @@ static fc_err run(job *j, owned_batch *batches, size_t n_batches, const char *pa
   FC_TRY(fc_alloc(j->count, sizeof *gradient, &gradient));
   FC_TRY(fc_alloc(2 * parts + 3, sizeof *out.tensors, &out.tensors));
   FC_TRY(fc_alloc(2 * parts + 3, sizeof *out.names, &out.names));
-  FC_TRY(fc_model_logits(j->work, j->theta, first, j->kind, logits));
+  FC_TRY(fc_model_view_logits(j->work, j->theta, j->view, first, j->kind, logits));
   FC_TRY(step_gradient(j, first, gradient, &loss));
   fc_optimizer optimizer;
   FC_TRY(open_optimizer(j, &optimizer));
@@ -250,6 +267,7 @@ static fc_err read_job(job *j, const char *path) {
 static fc_err run_all(job *j, char **argv) {
   FC_TRY(read_job(j, argv[2]));
   FC_TRY(open_model(j, argv[1]));
+  FC_TRY(read_view(j));
   FC_TRY(open_trainable(j));
   if (argv[4]) FC_TRY(read_theta(j, argv[4]));
   const json_t *list = json_object_get(j->json, "batches");
@@ -286,6 +304,7 @@ int main(int argc, char **argv) {
   fc_trainable_destroy(&j.trainable);
   fc_model_destroy(&j.model);
   fc_free(j.weights);
+  fc_free(j.view);
   fc_free(j.theta);
   fc_free(j.dtheta);
   fc_free(j.state);
