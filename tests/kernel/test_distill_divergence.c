@@ -34,14 +34,14 @@ static void kl_by_hand(void **state) {
   float loss, d[2];
   fc_k_kl(&loss, d, z, teacher, 2.0f, 1, 2);
   assert_true(fabs(loss - (0.5 * log(2.0) + 0.5 * log(2.0 / 3.0))) <= 1e-7);
-  assert_close(d, ((const float[]){-0.5f, 0.5f}), 2, 1e-7, 0);
+  assert_close(d, ((const float[]){-0.5f, 0.5f}), 2, 5e-7, 0);
 }
 
 /* Equal rows give 0; rows that differ by a constant, or hardly, not less than 0 by more than
  * rounding. */
 static void kl_is_not_negative(void **state) {
   (void)state;
-  enum { N = 50, V = 3001 };
+  enum { N = 20, V = 3001 };
   for (int scale = 1; scale <= 100; scale *= 10) {
     const float *z = normals((int64_t)N * V, scale, 1);
     float *teacher = copy_of(z, (int64_t)N * V), *d = zeros((int64_t)N * V), loss[N];

@@ -16,7 +16,9 @@ typedef struct {
   fc_distillation d;
   fc_loss_kind kind;
   fc_batch batch;
-  size_t count; /* floats of the student's theta */
+  uint64_t stream; /* of dropout */
+  fc_scope scope;  /* the student's */
+  size_t count;    /* floats of its theta */
   fc_distill_result result;
 } pair;
 
@@ -59,7 +61,8 @@ static void close_pair(pair *p) {
 static fc_err run(pair *p, float *dtheta) {
   fc_member m = {.sequences = p->batch.sequences,
                  .theta = p->student.theta,
-                 .dropout = fc_rng_open(3, FC_RNG_DROPOUT, 4, 5),
+                 .scope = p->scope,
+                 .dropout = fc_rng_open(3, FC_RNG_DROPOUT, 4, p->stream),
                  .dtheta = dtheta};
   return fc_model_distill_grad(p->student.work, &m, &p->batch, p->kind, &p->d, &p->result);
 }
@@ -114,7 +117,7 @@ static void check_part(pair *p, const fc_trainable_part *part, const float *grad
                        float *ignored) {
   double error = 0.0, norm = 0.0;
   size_t size = (size_t)(part->rows * part->cols), n = 0;
-  size_t stride = size > 64 ? 11 : 1; /* no row length is a multiple of 11: all columns in turn */
+  size_t stride = size > 80 ? 13 : size > 16 ? 5 : 1; /* of no row's length: columns in turn */
   for (size_t k = 0; k < size; k += stride, n++) {
     double want = difference(p, part->offset + k, ignored);
     error += pow((double)gradient[part->offset + k] - want, 2);
@@ -152,8 +155,11 @@ static void check_terms(const char *family, const fc_trainable_spec *spec, bool 
 static void adapters_of_every_family(void **state) {
   (void)state;
   for (int f = 0; f < N_FAMILIES; f++)
-    for (int classify = 0; classify < 2; classify++)
-      check_terms(all_families[f], &adapters, classify);
+    for (int classify = 0; classify < 2; classify++) {
+      pair p = open_pair(all_families[f], &adapters, classify);
+      check_gradient(&p);
+      close_pair(&p);
+    }
 }
 
 static void adapters_that_drop_out(void **state) {
@@ -182,6 +188,20 @@ static void blocks_at_either_end(void **state) {
       check_gradient(&p);
       close_pair(&p);
     }
+}
+
+/* A student that is a part of its teacher. */
+static void a_pruned_student(void **state) {
+  (void)state;
+  static const fc_block_view view[2] = {{1, 5}, {1, 9}};
+  for (int f = 0; f < N_FAMILIES; f++) {
+    pair p = open_pair(all_families[f], &adapters, f % 2);
+    teacher_like_student(&p, &adapters);
+    p.scope.view = view;
+    check_gradient(&p);
+    assert_true(p.result.hidden_sum > 1e-3 && p.result.kl_sum > 1e-3);
+    close_pair(&p);
+  }
 }
 
 /* ---- what it adds up to ---------------------------------------------------------------------- */
@@ -267,17 +287,37 @@ static void gradients_and_results_add_up(void **state) {
   close_pair(&p);
 }
 
-static void a_term_of_weight_zero_is_left_out(void **state) {
+static void terms_are_left_out_and_add_up(void **state) {
   (void)state;
   pair p = open_pair("gpt2", &adapters, false);
+  float *both = gradient_of(&p);
   p.d.kl_weight = 0.0F;
-  fc_free(gradient_of(&p));
+  float *hidden = gradient_of(&p);
   assert_true(p.result.rows == 0 && p.result.kl_sum == 0.0 && p.result.elements > 0);
-  p.d.kl_weight = 1.0F;
+  p.d.kl_weight = 0.9F;
   p.d.hidden_weight = 0.0F;
-  fc_free(gradient_of(&p));
+  float *divergence = gradient_of(&p);
   assert_true(p.result.elements == 0 && p.result.hidden_sum == 0.0 && p.result.rows > 0);
+  fc_k_axpy(hidden, 1.0F, divergence, (int64_t)p.count);
+  assert_true(distance(hidden, both, p.count) <= 1e-5);
+  fc_free(both);
+  fc_free(hidden);
+  fc_free(divergence);
   close_pair(&p);
+}
+
+/* Dropout is the student's alone, and follows the member's stream. */
+static void dropout_follows_its_stream(void **state) {
+  (void)state;
+  double sum[3];
+  for (int i = 0; i < 3; i++) {
+    pair p = open_pair("gpt2", i == 0 ? &adapters : &adapters_with_dropout, false);
+    p.stream = (uint64_t)i;
+    fc_free(gradient_of(&p));
+    sum[i] = p.result.kl_sum;
+    close_pair(&p);
+  }
+  assert_true(sum[0] != sum[1] && sum[1] != sum[2] && sum[0] != sum[2]);
 }
 
 static void a_batch_without_sequences_changes_nothing(void **state) {
@@ -305,6 +345,26 @@ static void hidden_states_below_what_is_trained(void **state) {
   fc_free(both);
   fc_free(alone);
   close_pair(&p);
+}
+
+/* A scope's gradients are those of all, and the rest stays. */
+static void scopes_train_their_blocks(void **state) {
+  (void)state;
+  for (int block = 0; block < 2; block++) {
+    pair p = open_pair("gpt2", &adapters, false);
+    float *every = gradient_of(&p);
+    p.scope = (fc_scope){.first_block = block, .next_block = block + 1};
+    float *own = gradient_of(&p);
+    size_t first, n = fc_trainable_window(p.student.trainable, &p.scope, &first);
+    assert_true(n > 0 && n < p.count && norm_of(own + first, n) > 0);
+    assert_memory_equal(own + first, every + first, n * sizeof *own);
+    memset(own + first, 0, n * sizeof *own);
+    assert_true(norm_of(own, p.count) == 0.0);
+    assert_true(p.result.hidden_sum > 0);
+    fc_free(every);
+    fc_free(own);
+    close_pair(&p);
+  }
 }
 
 static void recomputing_changes_nothing(void **state) {
@@ -357,6 +417,7 @@ static void another_teacher(pair *p, const fc_model_shape *shape) {
   close_setup(&p->teacher);
   p->teacher = open_setup(shape, &adapters, false);
   p->d.teacher = p->teacher.work;
+  p->d.teacher_theta = p->teacher.theta;
 }
 
 static void misfits_are_named(void **state) {
@@ -444,14 +505,17 @@ int main(void) {
       cmocka_unit_test(adapters_that_drop_out),
       cmocka_unit_test(whole_models),
       cmocka_unit_test(blocks_at_either_end),
+      cmocka_unit_test(a_pruned_student),
       cmocka_unit_test(all_tokens_are_rows),
       cmocka_unit_test(the_hidden_term_by_hand),
       cmocka_unit_test(the_divergence_is_that_of_the_logits),
       cmocka_unit_test(a_student_like_its_teacher),
       cmocka_unit_test(gradients_and_results_add_up),
-      cmocka_unit_test(a_term_of_weight_zero_is_left_out),
+      cmocka_unit_test(terms_are_left_out_and_add_up),
+      cmocka_unit_test(dropout_follows_its_stream),
       cmocka_unit_test(a_batch_without_sequences_changes_nothing),
       cmocka_unit_test(hidden_states_below_what_is_trained),
+      cmocka_unit_test(scopes_train_their_blocks),
       cmocka_unit_test(recomputing_changes_nothing),
       cmocka_unit_test(bf16_panels_are_close),
       cmocka_unit_test(misfits_are_named),
