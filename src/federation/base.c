@@ -114,7 +114,8 @@ static fc_err read_names(const fc_config *cfg, const char *option, const char **
   return FC_ERR_OK;
 }
 
-fc_err fc_task_trainable(const fc_config *cfg, fc_task_setup *task) {
+fc_err fc_task_trainable_of_rank(const fc_config *cfg, const fc_task_setup *task, int lora_rank,
+                                 float alpha, fc_trainable **out) {
   static const char *const all[] = {"all"};
   const char *targets[NAMES_MAX], *saved[NAMES_MAX];
   bool full = fc_task_trains_all(cfg);
@@ -126,8 +127,8 @@ fc_err fc_task_trainable(const fc_config *cfg, fc_task_setup *task) {
                             .saved = saved,
                             .first_block = last > 0 ? layers - (int)last : 0,
                             .next_block = last > 0 ? layers : 0,
-                            .lora_rank = (int)fc_config_int(cfg, "adapter.rank"),
-                            .alpha = (float)fc_config_real(cfg, "adapter.alpha"),
+                            .lora_rank = lora_rank,
+                            .alpha = alpha,
                             .dropout = (float)fc_config_real(cfg, "adapter.dropout")};
   if (full) {
     spec.saved = all;
@@ -138,9 +139,14 @@ fc_err fc_task_trainable(const fc_config *cfg, fc_task_setup *task) {
     if (task->loss == FC_LOSS_CLASSIFY)
       FC_TRY(read_names(cfg, "adapter.saved", saved, &spec.n_saved));
   }
-  fc_err err = fc_trainable_create(task->model, &spec, &task->trainable);
+  fc_err err = fc_trainable_create(task->model, &spec, out);
   return err == FC_ERR_USAGE ? fc_fail(err, "adapter.targets, adapter.saved: %s", fc_err_message())
                              : err;
+}
+
+fc_err fc_task_trainable(const fc_config *cfg, fc_task_setup *task) {
+  return fc_task_trainable_of_rank(cfg, task, (int)fc_config_int(cfg, "adapter.rank"),
+                                   (float)fc_config_real(cfg, "adapter.alpha"), &task->trainable);
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */

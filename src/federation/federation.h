@@ -70,6 +70,9 @@ fc_err fc_task_create(const fc_comm *comm, fc_config *cfg, fc_task_setup *task);
 void fc_task_destroy(fc_task_setup *task);
 /* Local. What adapter.* says is trained, of task->model, into task->trainable. */
 fc_err fc_task_trainable(const fc_config *cfg, fc_task_setup *task);
+/* Local. The same with another LoRA rank and alpha. */
+fc_err fc_task_trainable_of_rank(const fc_config *cfg, const fc_task_setup *task, int lora_rank,
+                                 float alpha, fc_trainable **out);
 /* Local. All weights are trained: adapter.kind, or the method, says so. */
 bool fc_task_trains_all(const fc_config *cfg);
 /* Collective; comm NULL: as this process would pick alone. Whether products with frozen weights run

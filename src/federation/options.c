@@ -1,6 +1,7 @@
 /* options.c - the options of a run, its model, adapter, federation and pretraining. */
 #include "cut.h"
 #include "federation.h"
+#include "ranks.h"
 
 #define LIST(table_title, array)                                                                   \
   { .title = (table_title), .options = (array), .n = sizeof(array) / sizeof((array)[0]) }
@@ -123,6 +124,9 @@ static const fc_option federation_options[] = {
      "Weights of the average: by a device's number of samples, or all equal."},
     {"federation.bits_per_weight", FC_OPT_INT, "bit", "32", 1, 64, NULL,
      "Bits that a weight takes on the simulated link."},
+    {"federation.aggregation_error", FC_OPT_BOOL, "", "true", FC_OPTION_ANY, NULL,
+     "fedlora, hetlora: measure in every round how far the averaged factors' product is from the "
+     "mean of the devices' products; takes time where participants are many."},
     {"federation.eval_every", FC_OPT_INT, "rounds", "1", 1, 1e9, NULL,
      "The test part is evaluated after so many rounds, and after the last."},
     {"federation.eval_devices", FC_OPT_INT, "devices", "0", 0, 4294967295.0, NULL,
@@ -180,11 +184,11 @@ static const fc_option pretrain_options[] = {
 const fc_option_table fc_pretrain_options = LIST("pretrain: the embedded base", pretrain_options);
 
 const fc_option_table *fc_federation_tables(size_t *n) {
-  static fc_option_table tables[11];
+  static fc_option_table tables[12];
   const fc_option_table *const all[] = {
       &fc_run_options,   &fc_model_options,      &fc_adapter_options, &fc_data_options,
       &fc_split_options, &fc_population_options, &fc_cell_options,    &fc_federation_options,
-      &fc_stop_options,  &fc_pretrain_options,   &fc_cut_options};
+      &fc_stop_options,  &fc_pretrain_options,   &fc_cut_options,     &fc_lowrank_options};
   *n = sizeof all / sizeof all[0];
   for (size_t i = 0; i < *n; i++) tables[i] = *all[i];
   return tables;
