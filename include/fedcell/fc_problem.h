@@ -14,7 +14,8 @@
  *   "generate": {"seed": 1, "count": 1000, "tx_power_w": {"uniform": [0.1, 0.2]}}
  * Each column is a number or one of {"uniform": [a, b]}, {"log_uniform": [a, b]} and
  * {"exponential": mean}; columns and numbers that are not given are made up as the solver's table
- * says. A generated value depends on seed, column and row alone. All Local. */
+ * says, optional columns not at all. A generated value depends on seed, column and row alone. All
+ * Local. */
 #ifndef FC_PROBLEM_H
 #define FC_PROBLEM_H
 

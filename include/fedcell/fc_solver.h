@@ -280,18 +280,19 @@ typedef enum { FC_SPLIT_LATENCY, FC_SPLIT_ENERGY, FC_SPLIT_PARTICIPATION } fc_sp
 
 typedef struct {
   fc_rows_here rows;
-  const double *compute_flops;                                /* (n) f_k */
-  const double *downlink_spectral_efficiency;                 /* (n) e_dn, bit/s/Hz */
-  const double *uplink_spectral_efficiency;                   /* (n) e_up */
-  const double *tx_power_w, *compute_energy_j, *energy_queue; /* (n) p_k, Z_k: ENERGY, else NULL */
-  const double *participation_queue;                          /* (n) P_k: PARTICIPATION */
-  double bandwidth_hz, server_flops;                          /* B, f_srv */
-  double iterations, device_flop, server_flop;                /* M, F_dev, F_srv an iteration */
-  double uplink_bits, downlink_bits;                          /* a_up, a_dn an iteration */
-  double penalty_weight, round_weight;                        /* V, omega_t */
-  double latency_queue;                                       /* Q: LATENCY */
-  double deadline_s; /* of ENERGY, PARTICIPATION, else NAN */
-  int budget;        /* fc_split_budget */
+  const double *compute_flops;                 /* (n) f_k */
+  const double *downlink_spectral_efficiency;  /* (n) e_dn, bit/s/Hz */
+  const double *uplink_spectral_efficiency;    /* (n) e_up */
+  const double *tx_power_w, *compute_energy_j; /* (n) p_k, a round's; ENERGY alone, else NULL */
+  const double *energy_queue;                  /* (n) Z_k: ENERGY; NULL: all empty */
+  const double *participation_queue;           /* (n) P_k: PARTICIPATION; NULL: all empty */
+  double bandwidth_hz, server_flops;           /* B, f_srv */
+  double iterations, device_flop, server_flop; /* M, F_dev, F_srv an iteration */
+  double uplink_bits, downlink_bits;           /* a_up, a_dn an iteration */
+  double penalty_weight, round_weight;         /* V, omega_t */
+  double latency_queue;                        /* Q: LATENCY; NAN: empty */
+  double deadline_s;                           /* ENERGY and PARTICIPATION alone, else NAN */
+  int budget;                                  /* fc_split_budget */
 } fc_split_problem;
 
 typedef struct {

@@ -89,18 +89,18 @@ fc_err fc_deft_search(fc_deft_work *w, fc_deft_try *try, void *arg, fc_deft_verd
 
 /* ---- from the problem ------------------------------------------------------------------------ */
 
-/* How columns of a client are gathered before they become a client. */
 enum { FLOPS, DOWN, UP, MEMORY, COLUMNS };
 
-/* What never ends counts as no memory: it cannot work. */
-static void take_client(fc_deft_work *w, const double *const column[COLUMNS], int k) {
+/* all (COLUMNS, K). What never ends counts as no memory: it cannot work. */
+static void take_client(fc_deft_work *w, const double *all, int k) {
   const fc_deft_problem *p = w->p;
-  const double f = column[FLOPS][k], down = column[DOWN][k], up = column[UP][k];
-  w->client[k] = (fc_deft_client){.s_per_flop = p->iterations / f,
-                                  .load = p->download_bits / down,
-                                  .block_load = p->download_bits_per_block / down +
-                                                p->upload_bits_per_block / up,
-                                  .memory_bytes = column[MEMORY][k]};
+  double value[COLUMNS];
+  for (int c = 0; c < COLUMNS; c++) value[c] = all[(size_t)c * (size_t)w->K + (size_t)k];
+  w->client[k] = (fc_deft_client){.s_per_flop = p->iterations / value[FLOPS],
+                                  .load = p->download_bits / value[DOWN],
+                                  .block_load = p->download_bits_per_block / value[DOWN] +
+                                                p->upload_bits_per_block / value[UP],
+                                  .memory_bytes = value[MEMORY]};
   const fc_task most = fc_deft_task(w, (fc_deft_run){k, w->L, w->L});
   if (!isfinite(most.compute_s + most.load)) w->client[k].memory_bytes = -1;
 }
@@ -108,21 +108,15 @@ static void take_client(fc_deft_work *w, const double *const column[COLUMNS], in
 /* Every client, on every rank. */
 static fc_err gather_clients(fc_deft_work *w, const fc_reduction *over) {
   const fc_deft_problem *p = w->p;
-  const double *const own[COLUMNS] = {
+  const double *const column[COLUMNS] = {
       [FLOPS] = p->compute_flops,
       [DOWN] = p->downlink_spectral_efficiency,
       [UP] = p->uplink_spectral_efficiency,
       [MEMORY] = p->memory_bytes,
   };
   double *all = NULL;
-  const double *column[COLUMNS];
-  FC_TRY(fc_rows_agree(over, fc_alloc((size_t)w->K * COLUMNS, sizeof *all, &all)));
-  fc_err err = FC_ERR_OK;
-  for (int c = 0; c < COLUMNS && err == FC_ERR_OK; c++) {
-    column[c] = all + (size_t)c * (size_t)w->K;
-    err = fc_rows_gather(over, &p->rows, own[c], w->K, all + (size_t)c * (size_t)w->K);
-  }
-  for (int k = 0; k < w->K && err == FC_ERR_OK; k++) take_client(w, column, k);
+  fc_err err = fc_rows_gather(over, &p->rows, column, COLUMNS, w->K, &all);
+  for (int k = 0; k < w->K && err == FC_ERR_OK; k++) take_client(w, all, k);
   fc_free(all);
   return err;
 }

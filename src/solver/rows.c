@@ -79,18 +79,26 @@ fc_err fc_rows_count(const fc_reduction *over, const fc_rows_here *here, int64_t
   return over && over->sum_i64 ? over->sum_i64(over->arg, n, 1) : FC_ERR_OK;
 }
 
-/* The bits of the rank that holds a row, and of all others 0, sum to these bits. */
-fc_err fc_rows_gather(const fc_reduction *over, const fc_rows_here *here, const double *column,
-                      int64_t n, double *all) {
+static fc_err gather(const fc_reduction *over, const fc_rows_here *here,
+                     const double *const *column, int64_t *bits, int columns, int64_t n) {
+  for (int c = 0; c < columns; c++)
+    if (column[c] && here->n > 0)
+      memcpy(bits + c * n + here->first, column[c], (size_t)here->n * sizeof *bits);
+  /* The bits of the rank that holds a row, and of all others 0, sum to these bits. */
+  return over && over->sum_i64 ? over->sum_i64(over->arg, bits, (size_t)columns * (size_t)n)
+                               : FC_ERR_OK;
+}
+
+fc_err fc_rows_gather(const fc_reduction *over, const fc_rows_here *here,
+                      const double *const *column, int columns, int64_t n, double **all) {
   int64_t *bits = NULL;
-  if (!over || !over->sum_i64) {
-    if (n > 0) memcpy(all, column, (size_t)n * sizeof *all);
-    return FC_ERR_OK;
-  }
-  FC_TRY(fc_rows_agree(over, fc_alloc((size_t)n, sizeof *bits, &bits)));
-  if (here->n > 0) memcpy(bits + here->first, column, (size_t)here->n * sizeof *bits);
-  fc_err err = over->sum_i64(over->arg, bits, (size_t)n);
-  if (n > 0) memcpy(all, bits, (size_t)n * sizeof *all);
+  const size_t values = (size_t)columns * (size_t)n;
+  fc_err err = fc_alloc(values, sizeof *bits, &bits);
+  *all = NULL;
+  if (err == FC_ERR_OK) err = fc_alloc(values, sizeof **all, all);
+  err = fc_rows_agree(over, err);
+  if (err == FC_ERR_OK) err = gather(over, here, column, bits, columns, n);
+  if (err == FC_ERR_OK) memcpy(*all, bits, values * sizeof *bits);
   fc_free(bits);
   return err;
 }

@@ -3,8 +3,8 @@
 #include <string.h>
 
 static const fc_solver *const solvers[] = {
-    &fc_solver_jcpba, &fc_solver_bandwidth, &fc_solver_switch, &fc_solver_altd,
-    &fc_solver_deft,  &fc_solver_success,   &fc_solver_power};
+    &fc_solver_jcpba,   &fc_solver_bandwidth, &fc_solver_switch, &fc_solver_altd,
+    &fc_solver_success, &fc_solver_power,     &fc_solver_deft,   &fc_solver_split};
 
 const fc_solver *fc_solver_at(size_t i) {
   return i < sizeof solvers / sizeof solvers[0] ? solvers[i] : NULL;

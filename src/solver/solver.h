@@ -24,10 +24,11 @@ fc_err fc_rows_lowest(const fc_reduction *over, int64_t *row, double *facts, siz
 /* Collective. What failed on one rank alone, a lack of memory, fails on all. */
 fc_err fc_rows_agree(const fc_reduction *over, fc_err mine);
 
-/* Collective. all <- `column` (here->n) of all ranks in the order of their rows, on every rank; all
- * (n, of all ranks). For problems that every rank solves as a whole. */
-fc_err fc_rows_gather(const fc_reduction *over, const fc_rows_here *here, const double *column,
-                      int64_t n, double *all);
+/* Collective. *all (columns, n) <- the rows of all ranks, n in all, in their order, on every rank;
+ * the caller frees it, also after a failure. column (columns): of this rank's rows; NULL: zeros.
+ * For problems that every rank solves as a whole. */
+fc_err fc_rows_gather(const fc_reduction *over, const fc_rows_here *here,
+                      const double *const *column, int columns, int64_t n, double **all);
 /* Collective. How many rows there are on all ranks. */
 fc_err fc_rows_count(const fc_reduction *over, const fc_rows_here *here, int64_t *n);
 
@@ -87,6 +88,6 @@ fc_err fc_tasks_bandwidths(const fc_reduction *over, int64_t n, fc_task_of *task
   { NULL, FC_FIELD_NUMBER, 0, 0, 0, {FC_DRAW_NONE, 0, 0}, NULL }
 
 extern const fc_solver fc_solver_jcpba, fc_solver_bandwidth, fc_solver_switch, fc_solver_altd,
-    fc_solver_success, fc_solver_power, fc_solver_deft;
+    fc_solver_success, fc_solver_power, fc_solver_deft, fc_solver_split;
 
 #endif

@@ -25,6 +25,8 @@ void fc_generate_begin(fc_generate_wish *g, const fc_solver *solver);
 fc_err fc_generate_take(fc_generate_wish *g, const fc_solver *solver, const char *path, double x);
 /* May an object or list stand at `path` below "generate"? */
 bool fc_generate_opens(const fc_solver *solver, const char *path);
+/* Is this field a column to make up? */
+bool fc_generate_makes(const fc_generate_wish *g, const fc_solver *solver, int field);
 /* Is all there that rows are made from? DATA names what is wrong. */
 fc_err fc_generate_check(const fc_generate_wish *g, const fc_solver *solver);
 /* Value of a field: of row `row`, or (row -1) of the problem. */

@@ -18,7 +18,7 @@ static fc_err make_rows(fc_problem_draft *d) {
   const int64_t rows = (int64_t)d->generate.count;
   for (int i = 0; f[i].path; i++) {
     char name[NAME_SIZE];
-    if (f[i].kind != FC_FIELD_COLUMN) continue;
+    if (!fc_generate_makes(&d->generate, d->solver, i)) continue;
     FC_CHECK(d->count[i] == 0, DATA, "%s: is given beside generate", list_name(f[i].path, name));
     double **column = fc_field_column(&f[i], d->problem);
     FC_TRY(fc_alloc((size_t)rows, sizeof **column, column));

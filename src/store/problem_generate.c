@@ -22,6 +22,12 @@ void fc_generate_begin(fc_generate_wish *g, const fc_solver *solver) {
   for (int i = 0; solver->input[i].path; i++) g->draw[i] = solver->input[i].draw;
 }
 
+/* A column that nobody needs is made up only where that is asked for. */
+bool fc_generate_makes(const fc_generate_wish *g, const fc_solver *solver, int field) {
+  const fc_field_kind kind = solver->input[field].kind;
+  return kind == FC_FIELD_COLUMN || (kind == FC_FIELD_OPTIONAL_COLUMN && g->parts[field] > 0);
+}
+
 /* "tx_power_w" of "clients[].tx_power_w", "gradient[]" of "gradient[]"; its length. */
 static const char *column_name(const fc_solver_field *f, size_t *n) {
   const char *dot = strchr(f->path, '.');
@@ -35,7 +41,7 @@ static int find_column(const fc_solver *solver, const char *path, const char **r
   for (int i = 0; solver->input[i].path; i++) {
     size_t n = 0;
     const char *name = column_name(&solver->input[i], &n);
-    if (solver->input[i].kind != FC_FIELD_COLUMN || strncmp(path, name, n) != 0) continue;
+    if (!fc_field_is_column(&solver->input[i]) || strncmp(path, name, n) != 0) continue;
     *rest = path + n;
     if (**rest == '\0' || **rest == '.') return i;
   }
@@ -86,7 +92,7 @@ fc_err fc_generate_check(const fc_generate_wish *g, const fc_solver *solver) {
     const bool range = draw->kind == FC_DRAW_UNIFORM || draw->kind == FC_DRAW_LOG_UNIFORM;
     size_t n = 0;
     const char *name = column_name(&solver->input[i], &n);
-    if (solver->input[i].kind != FC_FIELD_COLUMN) continue;
+    if (!fc_generate_makes(g, solver, i)) continue;
     FC_CHECK(g->parts[i] != 1 || !range, DATA, "generate.%.*s: needs two numbers", (int)n, name);
     FC_CHECK(!range || draw->a <= draw->b, DATA, "generate.%.*s: %g is above %g", (int)n, name,
              draw->a, draw->b);

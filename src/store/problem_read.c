@@ -133,6 +133,7 @@ static int store(reader *r, int field, double x) {
   }
   bool of_object = strchr(f->path, '.') != NULL;
   if (of_object && r->draft.count[field] > r->rows) REFUSE(r, field, "is given twice");
+  if (of_object && r->draft.count[field] < r->rows) REFUSE(r, field, "is missing in rows before");
   if (!make_room(r, field, r->draft.count[field])) return 0;
   (*fc_field_column(f, r->draft.problem))[r->draft.count[field]++] = x;
   r->next = field + 1;
@@ -241,6 +242,7 @@ static int end_row(reader *r) {
   for (int i = 0; r->draft.solver->input[i].path; i++) {
     const fc_solver_field *f = &r->draft.solver->input[i];
     if (!fc_field_is_column(f) || !strchr(f->path, '.') || r->draft.count[i] > r->rows) continue;
+    if (f->kind == FC_FIELD_OPTIONAL_COLUMN && r->draft.count[i] == 0) continue;
     snprintf(r->path, sizeof r->path, "%s", f->path);
     REFUSE(r, -1, "is missing");
   }

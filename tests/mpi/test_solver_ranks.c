@@ -24,6 +24,15 @@ static const struct {
     {"jcpba", "{\"generate\":{\"seed\":2,\"count\":1001},\"method\":\"bcd\"}"},
     {"jcpba", "{\"generate\":{\"seed\":3,\"count\":777},\"work\":{\"emulator_flop\":0}}"},
     {"jcpba", "{\"generate\":{\"seed\":3,\"count\":77},\"pruning\":{\"mean_max\":0.01}}"},
+    {"split", "{\"generate\":{\"seed\":1,\"count\":1}}"},
+    {"split", "{\"generate\":{\"seed\":2,\"count\":101},\"latency_queue\":30}"},
+    {"split", "{\"generate\":{\"seed\":2,\"count\":51,\"participation_queue\":{\"uniform\":[0,3]}},"
+              "\"budget\":\"participation\",\"deadline_s\":2}"},
+    {"split", "{\"generate\":{\"seed\":2,\"count\":51,\"energy_queue\":{\"exponential\":5},"
+              "\"tx_power_w\":0.2,\"compute_energy_j\":{\"uniform\":[0,1]}},"
+              "\"budget\":\"energy\",\"deadline_s\":3}"},
+    {"split",
+     "{\"generate\":{\"seed\":2,\"count\":3},\"budget\":\"participation\",\"deadline_s\":0.01}"},
     {"jcpba",
      "{\"generate\":{\"seed\":4,\"count\":100,\"memory_bytes\":{\"uniform\":[3.8e9,4.2e9]}}}"},
 };

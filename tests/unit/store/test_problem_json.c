@@ -123,6 +123,49 @@ static void long_texts_are_refused_in_order(void **state) {
   assert_string_equal(fc_err_message(), "p.json:1: the problem: must be an object");
 }
 
+/* Columns that a solver can do without: in all rows or in none, made up only if asked for. */
+static void optional_columns(void **state) {
+  (void)state;
+  static const char rows[] =
+      "{\"clients\":[{\"compute_flops\":1,\"uplink_spectral_efficiency\":2,"
+      "\"downlink_spectral_efficiency\":3%s},{\"compute_flops\":4,\"uplink_spectral_efficiency\":5,"
+      "\"downlink_spectral_efficiency\":6%s}],\"server\":{\"bandwidth_hz\":1,\"compute_flops\":1},"
+      "\"work\":{\"iterations\":1,\"device_flop\":1,\"server_flop\":1,\"uplink_bits\":1,"
+      "\"downlink_bits\":1},\"penalty_weight\":1,\"round_weight\":1}";
+  static const struct {
+    const char *first, *second;
+    double queue; /* of the second row; NAN: refused, 0: not there */
+  } cases[] = {
+      {"", "", 0},
+      {",\"energy_queue\":7", ",\"energy_queue\":8", 8},
+      {",\"energy_queue\":7", "", (double)NAN},
+      {"", ",\"energy_queue\":8", (double)NAN},
+  };
+  const fc_solver *split = fc_solver_find("split");
+  for (int i = 0; i < 4; i++) {
+    char text[2000];
+    void *problem = NULL;
+    snprintf(text, sizeof text, rows, cases[i].first, cases[i].second);
+    fc_err err = fc_problem_parse(split, "p.json", text, strlen(text), &problem);
+    assert_int_equal(err, isnan(cases[i].queue) ? FC_ERR_DATA : FC_ERR_OK);
+    if (i == 2)
+      assert_string_equal(fc_err_message(), "p.json:1: clients[1].energy_queue: is missing");
+    if (i == 3)
+      assert_string_equal(fc_err_message(),
+                          "p.json:1: clients[1].energy_queue: is missing in rows before");
+    const fc_split_problem *p = problem;
+    if (err == FC_ERR_OK)
+      assert_true(cases[i].queue == 0 ? !p->energy_queue : p->energy_queue[1] == 8);
+    fc_problem_destroy(split, &problem);
+  }
+  static const char wish[] = "{\"generate\":{\"seed\":1,\"count\":2,\"energy_queue\":3}}";
+  void *problem = NULL;
+  OK(fc_problem_parse(split, "p.json", wish, strlen(wish), &problem));
+  const fc_split_problem *p = problem;
+  assert_true(p->energy_queue[1] == 3 && !p->participation_queue && isnan(p->deadline_s));
+  fc_problem_destroy(split, &problem);
+}
+
 static void generated_problems_follow_their_seed(void **state) {
   (void)state;
   void *a = NULL, *b = NULL, *c = NULL;
@@ -273,6 +316,7 @@ int main(void) {
       cmocka_unit_test(every_field_arrives),
       cmocka_unit_test(what_is_wrong_is_named),
       cmocka_unit_test(long_texts_are_refused_in_order),
+      cmocka_unit_test(optional_columns),
       cmocka_unit_test(generated_problems_follow_their_seed),
       cmocka_unit_test(wishes_that_cannot_be_met),
       cmocka_unit_test(files_of_many_pieces),
