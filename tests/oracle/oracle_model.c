@@ -6,8 +6,9 @@
  * optimiser. OUT gets of the first batch "logits", "loss" and "grad/PART", and after `steps`
  * optimiser steps over the batches in turn "losses" and "theta/PART". THETA gives the parts' first
  * values; without it they are the initial ones. Parts are named as PEFT names them and have the
- * layout of theta: (rows, cols). JOB's `view`, [heads, neurons] of every block, prunes the model.
- * Exit code 1 with a message when anything fails. */
+ * layout of theta: (rows, cols). JOB's `view`, [heads, neurons] of every block, prunes the model;
+ * with `distill` it learns from another one, a folder `teacher`, instead of from targets. Exit code
+ * 1 with a message when anything fails. */
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_optimizer.h"
 #include "fedcell/fc_safetensors.h"
@@ -19,8 +20,9 @@
 typedef struct {
   json_t *json;
   fc_loss_kind kind;
-  fc_model *model;
-  float *weights;
+  fc_model *model, *teacher; /* teacher NULL: learning from targets */
+  float *weights, *teacher_weights;
+  fc_distillation distill;
   fc_trainable *trainable;
   fc_work *work;
   fc_block_view *view; /* (layers) or NULL */
@@ -107,16 +109,26 @@ static fc_err read_kind(const json_t *json, fc_loss_kind *kind) {
 
 /* ---- setting up ------------------------------------------------------------------------------ */
 
-static fc_err open_model(job *j, const char *folder) {
+static fc_err open_model(const job *j, const char *folder, fc_model **model, float **weights) {
   fc_model_shape shape = {0};
   FC_TRY(fc_weights_read_shape(folder, (int)number(j->json, "labels", 0), &shape));
   shape.lm_head = j->kind == FC_LOSS_MASKED_LM;
   shape.pool = strcmp(text(j->json, "pool", "first"), "mean") == 0 ? FC_POOL_MEAN : FC_POOL_FIRST;
-  FC_TRY(fc_model_create(&shape, &j->model));
-  FC_TRY(fc_alloc(fc_model_weight_count(j->model), sizeof *j->weights, &j->weights));
-  FC_TRY(fc_weights_read(j->model, folder, 1, j->weights));
-  fc_model_set_weights(j->model, j->weights);
+  FC_TRY(fc_model_create(&shape, model));
+  FC_TRY(fc_alloc(fc_model_weight_count(*model), sizeof **weights, weights));
+  FC_TRY(fc_weights_read(*model, folder, 1, *weights));
+  fc_model_set_weights(*model, *weights);
   return FC_ERR_OK;
+}
+
+static fc_err open_teacher(job *j) {
+  const json_t *d = json_object_get(j->json, "distill");
+  if (!d) return FC_ERR_OK;
+  j->distill = (fc_distillation){.teacher_block = (int)number(d, "teacher_block", 0),
+                                 .student_block = (int)number(d, "student_block", 0),
+                                 .hidden_weight = (float)number(d, "hidden_weight", 0),
+                                 .kl_weight = (float)number(d, "kl_weight", 0)};
+  return open_model(j, text(d, "teacher", ""), &j->teacher, &j->teacher_weights);
 }
 
 static fc_err read_view(job *j) {
@@ -209,10 +221,21 @@ static void put_parts(output *out, const job *j, const char *before, const float
     put(out, before, p[i].name, p[i].rows, p[i].cols, values + p[i].offset);
 }
 
+static fc_err distill_gradient(job *j, const fc_batch *b, fc_member *m, float *loss) {
+  fc_distill_result r = {0};
+  FC_TRY(fc_model_distill_grad(j->work, m, b, j->kind, &j->distill, &r));
+  double sum = 0.0;
+  if (r.elements > 0) sum += (double)j->distill.hidden_weight * r.hidden_sum / (double)r.elements;
+  if (r.rows > 0) sum += (double)j->distill.kl_weight * r.kl_sum / (double)r.rows;
+  *loss = (float)sum;
+  return FC_ERR_OK;
+}
+
 static fc_err step_gradient(job *j, const fc_batch *b, float *dtheta, float *mean_loss) {
   fc_member m = {
       .sequences = b->sequences, .theta = j->theta, .scope = {.view = j->view}, .dtheta = dtheta};
   memset(dtheta, 0, j->count * sizeof *dtheta);
+  if (j->teacher) return distill_gradient(j, b, &m, mean_loss);
   FC_TRY(fc_model_cohort_grad(j->work, &m, 1, b, j->kind, NULL));
   *mean_loss = (float)(m.result.loss_sum / (double)m.result.count);
   return FC_ERR_OK;
@@ -266,7 +289,8 @@ static fc_err read_job(job *j, const char *path) {
 
 static fc_err run_all(job *j, char **argv) {
   FC_TRY(read_job(j, argv[2]));
-  FC_TRY(open_model(j, argv[1]));
+  FC_TRY(open_model(j, argv[1], &j->model, &j->weights));
+  FC_TRY(open_teacher(j));
   FC_TRY(read_view(j));
   FC_TRY(open_trainable(j));
   if (argv[4]) FC_TRY(read_theta(j, argv[4]));
@@ -285,6 +309,9 @@ static fc_err run_all(job *j, char **argv) {
   }
   int length = fc_model_get_shape(j->model)->positions;
   FC_TRY(fc_work_create(j->model, j->trainable, rows, sequences, length, FC_WORK_TRAIN, &j->work));
+  if (j->teacher)
+    FC_TRY(fc_work_create(j->teacher, NULL, rows, sequences, length, FC_WORK_FORWARD,
+                          &j->distill.teacher));
   FC_TRY(run(j, batches, n, argv[3]));
   for (size_t i = 0; i < n; i++) free_batch(&batches[i]);
   fc_free(batches);
@@ -301,9 +328,12 @@ int main(int argc, char **argv) {
   if (err != FC_ERR_OK)
     fprintf(stderr, "oracle_model: %s: %s\n", fc_err_text(err), fc_err_message());
   fc_work_destroy(&j.work);
+  fc_work_destroy(&j.distill.teacher);
   fc_trainable_destroy(&j.trainable);
   fc_model_destroy(&j.model);
+  fc_model_destroy(&j.teacher);
   fc_free(j.weights);
+  fc_free(j.teacher_weights);
   fc_free(j.view);
   fc_free(j.theta);
   fc_free(j.dtheta);

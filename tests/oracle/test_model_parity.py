@@ -2,7 +2,8 @@
 
 Small random GPT-2, LLaMA, BERT and RoBERTa models, with PEFT adapters (random B) and modules_to_save, and trained whole. The yardstick is
 transformers with PEFT in double precision, one sequence at a time, so that no padding takes part; fedcell runs in f32 on ragged packed
-batches. Every tensor must agree within 1e-4 of its norm; the largest difference seen is printed.
+batches. Learning from another model's hidden states and logits is compared in the same way. Every tensor must agree within 1e-4 of its
+norm; the largest difference seen is printed.
 
     FEDCELL_BUILD=build python tests/oracle/test_model_parity.py        exit code 1: a difference; 77: skipped
 """
@@ -43,6 +44,9 @@ OPTIMIZERS = {
     "sgd_linear": {"kind": "sgd", "learning_rate": 1e-2, "momentum": 0.9, "weight_decay": 0.01, "schedule": "linear", "total_steps": STEPS},
 }
 
+# of learning from a teacher with one block more
+BOTH_TERMS = {"teacher_block": 2, "student_block": 1, "hidden_weight": 1.0, "kl_weight": 0.9}
+
 # Conv1D weights lie in files and in torch as (I,O), in theta as (O,I).
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
@@ -56,18 +60,18 @@ def driver():
 # ---- models and batches --------------------------------------------------------------------------
 
 
-def config_of(family):
+def config_of(family, layers):
     if family == "gpt2":
-        return transformers.GPT2Config(vocab_size=VOCAB, n_positions=POSITIONS, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_inner=FFN,
+        return transformers.GPT2Config(vocab_size=VOCAB, n_positions=POSITIONS, n_embd=WIDTH, n_layer=layers, n_head=HEADS, n_inner=FFN,
                                        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, num_labels=LABELS)
     if family in LLAMA_KV_HEADS:
-        return transformers.LlamaConfig(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=WIDTH, num_hidden_layers=LAYERS,
+        return transformers.LlamaConfig(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=WIDTH, num_hidden_layers=layers,
                                         num_attention_heads=HEADS, num_key_value_heads=LLAMA_KV_HEADS[family], intermediate_size=FFN,
                                         tie_word_embeddings=family == "llama", rope_theta=100.0, num_labels=LABELS)
     kind = transformers.BertConfig if family == "bert" else transformers.RobertaConfig
     # RoBERTa's own epsilon is 1e-5; transformers' default configuration has BERT's.
     eps = {"bert": 1e-12, "roberta": 1e-5}[family]
-    return kind(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+    return kind(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=HEADS,
                 intermediate_size=FFN, type_vocab_size=2 if family == "bert" else 1, hidden_dropout_prob=0.0, layer_norm_eps=eps,
                 attention_probs_dropout_prob=0.0, num_labels=LABELS, pad_token_id=0 if family == "bert" else 1)
 
@@ -86,8 +90,8 @@ CLASSES = {
 }
 
 
-def random_model(family, loss, generator):
-    model = getattr(transformers, CLASSES[family, loss])(config_of(family)).eval()
+def random_model(family, loss, generator, layers=LAYERS):
+    model = getattr(transformers, CLASSES[family, loss])(config_of(family, layers)).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
             is_norm = any(s in name.lower() for s in ("layernorm.weight", "norm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight"))
@@ -141,6 +145,33 @@ def mean_loss(loss, logits, batch):
     return torch.nn.functional.cross_entropy(logits, torch.tensor(wanted), ignore_index=-1)
 
 
+def sequence_states(model, block, tokens, types):
+    """Hidden states that go into a block, and logits."""
+    inputs = {"input_ids": torch.tensor([tokens])}
+    if types is not None:
+        inputs["token_type_ids"] = torch.tensor([types])
+    out = model(**inputs, output_hidden_states=True)
+    return out.hidden_states[block][0], out.logits.reshape(-1, out.logits.shape[-1])
+
+
+def batch_states(model, block, batch):
+    bounds = list(zip(batch["start"], batch["start"][1:]))
+    types = batch.get("types")
+    states = [sequence_states(model, block, batch["tokens"][a:b], types[a:b] if types else None) for a, b in bounds]
+    return torch.cat([h for h, _ in states]), torch.cat([z for _, z in states])
+
+
+def distill_loss(model, teacher, distill, batch):
+    """Learning from another model, written plainly."""
+    hidden, logits = batch_states(model, distill["student_block"], batch)
+    with torch.no_grad():
+        hidden_star, logits_star = batch_states(teacher, distill["teacher_block"], batch)
+    gap = ((hidden_star - hidden) ** 2).mean() / (hidden_star**2).mean()
+    p_star = logits_star.softmax(-1)
+    divergence = (p_star * (logits_star.log_softmax(-1) - logits.log_softmax(-1))).sum(-1).mean()
+    return distill["hidden_weight"] * gap + distill["kl_weight"] * divergence
+
+
 def optimizer_of(parameters, o):
     if o["kind"] == "sgd":
         optimizer = torch.optim.SGD(parameters, o["learning_rate"], o["momentum"], weight_decay=o["weight_decay"])
@@ -172,10 +203,16 @@ def part_values(model, of):
     return values
 
 
-def yardstick(family, loss, pool, model, batches, optimizer_settings):
+def yardstick(family, loss, pool, model, batches, optimizer_settings, teacher=None, distill=None):
     model = model.double()
+
+    def value_of(batch):
+        if teacher:
+            return distill_loss(model, teacher.double(), distill, batch)
+        return mean_loss(loss, batch_logits(family, loss, pool, model, batch), batch)
+
     logits = batch_logits(family, loss, pool, model, batches[0])
-    value = mean_loss(loss, logits, batches[0])
+    value = value_of(batches[0])
     value.backward()
     expected = {"logits": logits.detach().numpy(), "loss": value.detach().numpy().reshape(1, 1)}
     gradients = part_values(model, lambda p: p.grad if p.grad is not None else torch.zeros_like(p))
@@ -184,7 +221,7 @@ def yardstick(family, loss, pool, model, batches, optimizer_settings):
     losses = []
     for k in range(STEPS):
         optimizer.zero_grad()
-        step_loss = mean_loss(loss, batch_logits(family, loss, pool, model, batches[k % 2]), batches[k % 2])
+        step_loss = value_of(batches[k % 2])
         step_loss.backward()
         if optimizer_settings.get("clip_norm"):
             torch.nn.utils.clip_grad_norm_(parameters, optimizer_settings["clip_norm"])
@@ -240,7 +277,7 @@ def compare(case, got, want):
 @unittest.skipIf(MISSING, MISSING)
 @unittest.skipUnless(driver(), "oracle_model is not built (FEDCELL_BUILD)")
 class ModelParity(unittest.TestCase):
-    def check(self, family, loss, targets=(), saved=(), pool="first", optimizer="adamw", seed=1):
+    def check(self, family, loss, targets=(), saved=(), pool="first", optimizer="adamw", seed=1, distill=None):
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
         model = random_model(family, loss, generator)
@@ -248,9 +285,13 @@ class ModelParity(unittest.TestCase):
         job = {"loss": loss, "labels": LABELS if loss == "classify" else 0, "pool": pool, "target_modules": list(targets), "rank": 4,
                "alpha": 8, "modules_to_save": list(saved) if targets else ["all"], "batches": batches, "steps": STEPS,
                "optimizer": OPTIMIZERS[optimizer]}
+        teacher = random_model(family, loss, generator, LAYERS + 1) if distill else None
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             model.save_pretrained(folder / "model", safe_serialization=True)
+            if teacher:
+                teacher.save_pretrained(folder / "teacher", safe_serialization=True)
+                job["distill"] = dict(distill, teacher=str(folder / "teacher"))
             if targets:
                 model = self.with_adapter(family, model, targets, saved, generator)
             save_file({k: numpy.ascontiguousarray(v, numpy.float32) for k, v in part_values(model, lambda p: p).items()},
@@ -262,7 +303,7 @@ class ModelParity(unittest.TestCase):
             got = load_file(folder / "out.safetensors")
         torch.set_default_dtype(torch.float64)  # transformers makes its causal mask in the default type
         try:
-            want = yardstick(family, loss, pool, model, batches, OPTIMIZERS[optimizer])
+            want = yardstick(family, loss, pool, model, batches, OPTIMIZERS[optimizer], teacher, distill)
         finally:
             torch.set_default_dtype(torch.float32)
         worst, name = compare(self, got, want)
@@ -343,6 +384,33 @@ class ModelParity(unittest.TestCase):
 
     def test_roberta_mean_pooling(self):
         self.check("roberta", "classify", ["value"], ["classifier"], pool="mean")
+
+    def test_gpt2_distilled_by_adapters(self):
+        self.check("gpt2", "causal_lm", ["c_attn", "c_proj", "c_fc"], distill=BOTH_TERMS)
+
+    def test_gpt2_distilled_whole(self):
+        self.check("gpt2", "causal_lm", distill=BOTH_TERMS)
+
+    def test_gpt2_classifier_distilled(self):
+        self.check("gpt2", "classify", ["c_attn"], ["score"], distill=BOTH_TERMS)
+
+    def test_llama_grouped_distilled_by_adapters(self):
+        self.check("llama_grouped", "causal_lm", ["q_proj", "v_proj", "up_proj"], distill=BOTH_TERMS)
+
+    def test_bert_distilled_by_adapters(self):
+        self.check("bert", "masked_lm", ["value", "intermediate.dense", "transform.dense"], distill=BOTH_TERMS)
+
+    def test_bert_distilled_whole(self):
+        self.check("bert", "masked_lm", distill=BOTH_TERMS)
+
+    def test_bert_classifier_distilled_whole(self):
+        self.check("bert", "classify", distill=BOTH_TERMS)
+
+    def test_roberta_distilled_by_hidden_states(self):
+        self.check("roberta", "classify", ["query", "value"], distill=dict(BOTH_TERMS, kl_weight=0.0))
+
+    def test_roberta_distilled_by_logits(self):
+        self.check("roberta", "masked_lm", ["key", "attention.output.dense"], distill=dict(BOTH_TERMS, hidden_weight=0.0))
 
     def test_the_comparison_can_fail(self):
         want = {"logits": numpy.ones((2, 2)), "grad/x": numpy.ones((1, 3))}
