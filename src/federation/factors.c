@@ -57,9 +57,11 @@ void fc_factors_widen(const fc_federation *fed, fc_participant *p, int64_t keep,
 /* d->rank on all ranks; own (count) is scratch. */
 static fc_err gather_ranks(const fc_federation *fed, const fc_round *round, const int64_t *rank,
                            double *own, fc_delivery *d) {
-  int run = fc_trainable_lora(fed->task.trainable).rank;
-  for (uint32_t i = 0; i < round->count; i++)
-    own[i] = round->all[round->first + i].cost.delivered ? (double)(rank ? rank[i] : run) : 0.0;
+  for (uint32_t i = 0; i < round->count; i++) {
+    const fc_participant *p = &round->all[round->first + i];
+    int64_t all = fc_trainable_lora(fc_trainable_of(fed, p)).rank;
+    own[i] = p->cost.delivered ? (double)(rank ? rank[i] : all) : 0.0;
+  }
   return fc_plan_gather(fed, round, own, d->rank);
 }
 

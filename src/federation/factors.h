@@ -35,8 +35,8 @@ typedef struct {
   int64_t columns; /* sum of the ranks */
   bool any;        /* the weights are not all 0 */
 } fc_delivery;
-/* Collective. rank (count): of own participants' factors; NULL: the run's. *out is empty on
- * failure. */
+/* Collective. rank (count): of own participants' factors; NULL: all that each has trained. *out is
+ * empty on failure. */
 fc_err fc_delivery_find(const fc_federation *fed, const fc_round *round, const int64_t *rank,
                         fc_delivery *out);
 void fc_delivery_destroy(fc_delivery *d); /* accepts an empty one, and empties it */
@@ -67,10 +67,19 @@ fc_err fc_layers_visit(const fc_federation *fed, const fc_round *round, const fc
 /* Local. What that takes on each rank, `columns` of devices. */
 double fc_layers_bytes(const fc_trainable *t, int64_t columns, int64_t room, int ranks);
 
-/* Local. The same for all participants at the run's rank (fc_method.more_bytes). */
+/* Local. The same for all participants at the run's rank, if the error is measured
+ * (fc_method.more_bytes). */
 fc_err fc_layers_more_bytes(const fc_federation *fed, int ranks, int threads, double *rank_bytes,
                             double *node_bytes);
 
+/* A layer's share of the error: |mean of the products|^2, |new product - mean|^2. */
+typedef struct {
+  double exact, distance;
+} fc_layer_squares;
+/* Local. How many layers fall to this rank; layer `number` is its number / ranks-th. */
+int64_t fc_layers_own(const fc_federation *fed);
+/* Collective. round->notes.aggregation_error from the layers that fell to each rank. */
+fc_err fc_layers_note_error(const fc_federation *fed, fc_round *round, const fc_layer_squares *own);
 /* Collective. round->notes.aggregation_error: the distance of the global adapter's products from
  * the exact weighted mean of those of the devices, over all layers, relative to that mean. NAN
  * where nothing arrived, the mean is zero, or there are no adapters. */

@@ -212,10 +212,22 @@ fc_err fc_layers_visit(const fc_federation *fed, const fc_round *round, const fc
 /* ---- how far the new adapter is from the mean -------------------------------------------------
  */
 
-enum { EXACT, DISTANCE, SUMS };
+int64_t fc_layers_own(const fc_federation *fed) {
+  const fc_comm *c = fed->comm;
+  return (fc_layers_count(fed->task.trainable) + c->size - 1 - c->rank) / c->size;
+}
+
+fc_err fc_layers_note_error(const fc_federation *fed, fc_round *round,
+                            const fc_layer_squares *own) {
+  double sums[2];
+  FC_TRY(fc_exact_sums(fed->comm, &own->exact, fc_layers_own(fed), 2, sums));
+  if (sums[0] > 0) round->notes.aggregation_error = sqrt(sums[1] / sums[0]);
+  return FC_ERR_OK;
+}
+
 typedef struct {
   const fc_federation *fed;
-  double *squares; /* (own layers, SUMS) */
+  fc_layer_squares *own; /* (fc_layers_own) */
 } comparison;
 
 /* The new product is taken away from the devices', in the room beside them. */
@@ -226,28 +238,21 @@ static fc_err compare(void *arg, fc_layer *l) {
   int64_t R = (int64_t)(l->next - l->b) / l->out;
   fc_stack_put(&l->stack, l->columns, R, -g, fed->theta + l->b, R, fed->theta + l->a);
   FC_TRY(fc_stack_norms(&l->stack, l->columns, &exact, &distance));
-  double *row = c->squares + l->number / fed->comm->size * SUMS;
-  row[EXACT] = exact * exact;
-  row[DISTANCE] = distance * distance;
+  c->own[l->number / fed->comm->size] = (fc_layer_squares){exact * exact, distance * distance};
   return FC_ERR_OK;
 }
 
 fc_err fc_factors_error(const fc_federation *fed, fc_round *round, const fc_delivery *d) {
-  const fc_comm *comm = fed->comm;
-  int64_t layers = fc_layers_count(fed->task.trainable);
-  int64_t own = (layers + comm->size - 1 - comm->rank) / comm->size;
-  double sums[SUMS];
   comparison c = {.fed = fed};
   const fc_layer_visitor v = {
       .room = fc_trainable_lora(fed->task.trainable).rank, .work = compare, .arg = &c};
-  if (!d->any || layers == 0) return FC_ERR_OK;
-  fc_err err = fc_agree(comm, fc_alloc((size_t)own * SUMS, sizeof *c.squares, &c.squares));
+  if (!d->any) return FC_ERR_OK;
+  fc_err err = fc_alloc((size_t)fc_layers_own(fed), sizeof *c.own, &c.own);
+  err = fc_agree(fed->comm, err);
   if (err == FC_ERR_OK) err = fc_layers_visit(fed, round, d, &v);
-  if (err == FC_ERR_OK) err = fc_exact_sums(comm, c.squares, own, SUMS, sums);
-  fc_free(c.squares);
-  FC_TRY(err);
-  if (sums[EXACT] > 0) round->notes.aggregation_error = sqrt(sums[DISTANCE] / sums[EXACT]);
-  return FC_ERR_OK;
+  if (err == FC_ERR_OK) err = fc_layers_note_error(fed, round, c.own);
+  fc_free(c.own);
+  return err;
 }
 
 fc_err fc_aggregate_measured(fc_federation *fed, fc_round *round) {

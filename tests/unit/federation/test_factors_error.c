@@ -60,6 +60,7 @@ static void expect_same_product(const char *method) {
 static void widening_keeps_the_product(void **state) {
   (void)state;
   expect_same_product("hetlora");
+  expect_same_product("flexlora");
 }
 
 static void the_error_is_that_of_dense_sums(void **state) {
