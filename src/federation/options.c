@@ -2,6 +2,7 @@
 #include "cut.h"
 #include "federation.h"
 #include "ranks.h"
+#include "switching.h"
 
 #define LIST(table_title, array)                                                                   \
   { .title = (table_title), .options = (array), .n = sizeof(array) / sizeof((array)[0]) }
@@ -184,11 +185,12 @@ static const fc_option pretrain_options[] = {
 const fc_option_table fc_pretrain_options = LIST("pretrain: the embedded base", pretrain_options);
 
 const fc_option_table *fc_federation_tables(size_t *n) {
-  static fc_option_table tables[12];
+  static fc_option_table tables[13];
   const fc_option_table *const all[] = {
-      &fc_run_options,   &fc_model_options,      &fc_adapter_options, &fc_data_options,
-      &fc_split_options, &fc_population_options, &fc_cell_options,    &fc_federation_options,
-      &fc_stop_options,  &fc_pretrain_options,   &fc_cut_options,     &fc_lowrank_options};
+      &fc_run_options,      &fc_model_options,      &fc_adapter_options, &fc_data_options,
+      &fc_split_options,    &fc_population_options, &fc_cell_options,    &fc_federation_options,
+      &fc_stop_options,     &fc_pretrain_options,   &fc_cut_options,     &fc_lowrank_options,
+      &fc_switching_options};
   *n = sizeof all / sizeof all[0];
   for (size_t i = 0; i < *n; i++) tables[i] = *all[i];
   return tables;
