@@ -30,6 +30,18 @@ federation: {method: fedlora, rounds: 6, participants: 5, local: {iterations: 2,
 checkpoint: {every_rounds: 2}
 YAML
 
+# settings_of METHOD: what it needs beyond the small configuration, into the array `settings`.
+settings_of() {
+  settings=(--set federation.method="$1")
+  case $1 in
+    jcpba | ubfp | fedbiot)
+      settings+=(--set model.layers=3 --set adapter.last_blocks=1 --set data.public_fraction=0.2
+        --set server.first_steps=1 --set server.tune_steps=2 --set server.rank=4 --set server.batch=8
+        --set fedbiot.drop=0.5 --set jcpba.importance_samples=16) ;;
+    deft) settings+=(--set model.layers=3 --set adapter.last_blocks=3) ;;
+  esac
+}
+
 # fedcell_on RANKS ARGUMENTS...
 fedcell_on() {
   local ranks=$1

@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
-# SIGKILL at ten random moments; continued each time, on another number of ranks, a run ends with the
+# SIGKILL at random moments; continued each time, on another number of ranks, a run ends with the
 # result of an undisturbed one, and no file is ever half-written.
 . tests/e2e/common.sh
 
-settings=(--quiet --set federation.rounds=40 --set checkpoint.every_rounds=1)
+common=(--quiet --set federation.rounds=40 --set checkpoint.every_rounds=1)
 began=${EPOCHREALTIME/./}
-methods=(fedlora local centralised fedfull)
+methods=(fedlora local centralised fedfull jcpba fedbiot deft)
 for method in "${methods[@]}"; do
-  fedcell_on 2 run "$small" "${settings[@]}" --set federation.method="$method" \
+  settings_of "$method"
+  fedcell_on 2 run "$small" "${common[@]}" "${settings[@]}" \
     --output "$TEST_TMP/whole-$method.h5"
 done
 # what a run takes here and now: the moments of the kills lie within it
 lasts=$(((${EPOCHREALTIME/./} - began) / ${#methods[@]}))
 
 kills=0
-for ((try = 0; try < 10; try++)); do
+for ((try = 0; try < 14; try++)); do
   method=${methods[try % ${#methods[@]}]}
   out=$TEST_TMP/killed-$try.h5
   ranks=$((try % 4 + 1))
-  mpi_run "$ranks" "$FEDCELL" run "$small" "${settings[@]}" --set federation.method="$method" \
+  settings_of "$method"
+  mpi_run "$ranks" "$FEDCELL" run "$small" "${common[@]}" "${settings[@]}" \
     --output "$out" >/dev/null 2>&1 &
   job=$!
   sleep "$(awk -v r=$RANDOM -v t=$lasts 'BEGIN { printf "%.2f", 1e-6 * t * (0.1 + 0.6 * r / 32768) }')"
@@ -28,10 +30,10 @@ for ((try = 0; try < 10; try++)); do
   if [[ -e ${out%.h5}.ckpt.h5 ]]; then
     "$FEDCELL" info "${out%.h5}.ckpt.h5" >/dev/null || fail "a half-written checkpoint"
   fi
-  fedcell_on $((ranks % 4 + 1)) run "$small" "${settings[@]}" --set federation.method="$method" \
+  fedcell_on $((ranks % 4 + 1)) run "$small" "${common[@]}" "${settings[@]}" \
     --output "$out" --resume
   same_result "$TEST_TMP/whole-$method.h5" "$out" || fail "try $try ($method): another result"
   [[ ! -e ${out%.h5}.ckpt.h5 ]] || fail "the checkpoint is left behind"
 done
-[[ $kills -ge 3 ]] || fail "only $kills of 10 runs were killed before their end"
-echo "$kills of 10 runs were killed before their end"
+[[ $kills -ge 3 ]] || fail "only $kills of 14 runs were killed before their end"
+echo "$kills of 14 runs were killed before their end"

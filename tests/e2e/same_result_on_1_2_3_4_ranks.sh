@@ -2,14 +2,15 @@
 # The same result bit for bit on 1, 2, 3 and 4 ranks, and with 1 or 2 threads, for every method.
 . tests/e2e/common.sh
 
-for method in fedlora local centralised fedfull; do
+for method in fedlora local centralised fedfull jcpba ubfp fedbiot deft; do
+  settings_of $method
   for ranks in 1 2 3 4; do
-    fedcell_on "$ranks" run "$small" --quiet --set federation.method=$method \
+    fedcell_on "$ranks" run "$small" --quiet "${settings[@]}" \
       --output "$TEST_TMP/$method-$ranks.h5"
     same_result "$TEST_TMP/$method-1.h5" "$TEST_TMP/$method-$ranks.h5" ||
       fail "$method differs on $ranks ranks"
   done
-  OMP_NUM_THREADS=2 fedcell_on 1 run "$small" --quiet --set federation.method=$method \
+  OMP_NUM_THREADS=2 fedcell_on 1 run "$small" --quiet "${settings[@]}" \
     --output "$TEST_TMP/$method-threads.h5"
   same_result "$TEST_TMP/$method-1.h5" "$TEST_TMP/$method-threads.h5" ||
     fail "$method differs with two threads"
