@@ -45,18 +45,18 @@ typedef struct {
   int64_t tokens;
 } micro_result;
 
-/* Its result counts rows where that of targets counts targets. */
+/* Its result counts tokens, or a classifier's answers, where that of targets counts targets. */
 static fc_err learn_from_teacher(const fc_parallel *p, fc_member *student, const fc_batch *batch,
                                  fc_loss_result *result) {
   int i = omp_get_thread_num();
   const fc_distillation *d = &p->distill[i];
   fc_distill_result r = {0};
   FC_TRY(fc_model_distill_grad(p->threads->thread[i].work, student, batch, p->loss, d, &r));
-  result->count = r.rows;
-  if (r.rows == 0) return FC_ERR_OK;
   double hidden = r.elements > 0 ? r.hidden_sum / (double)r.elements : 0.0;
-  result->loss_sum =
-      (double)d->hidden_weight * hidden * (double)r.rows + (double)d->kl_weight * r.kl_sum;
+  double divergence = r.rows > 0 ? r.kl_sum / (double)r.rows : 0.0;
+  result->count = p->loss == FC_LOSS_CLASSIFY ? batch->sequences : batch->start[batch->sequences];
+  result->loss_sum = ((double)d->hidden_weight * hidden + (double)d->kl_weight * divergence) *
+                     (double)result->count;
   return FC_ERR_OK;
 }
 

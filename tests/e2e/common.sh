@@ -38,6 +38,7 @@ settings_of() {
       settings+=(--set model.layers=3 --set adapter.last_blocks=1 --set data.public_fraction=0.2
         --set server.first_steps=1 --set server.tune_steps=2 --set server.rank=4 --set server.batch=8
         --set fedbiot.drop=0.5 --set jcpba.importance_samples=16) ;;
+    splitlora) settings+=(--set splitlora.budget=energy --set splitlora.v=0.001) ;;
     deft) settings+=(--set model.layers=3 --set adapter.last_blocks=3) ;;
   esac
 }
