@@ -2,6 +2,7 @@
  * other programs open. */
 #include "federation.h"
 #include "fedcell/fc_peft.h"
+#include "merged.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -58,11 +59,27 @@ static fc_err export(const fc_config *cfg, const fc_task_setup *task, const char
   return err;
 }
 
+/* Collective. The base as the run has left it, where its method changed it. */
+static fc_err take_base(const fc_comm *comm, fc_task_setup *task, const char *result,
+                        const char *base_folder) {
+  fc_store_reader *file = NULL;
+  fc_err err = fc_agree(comm, fc_store_open(result, &file));
+  if (err == FC_ERR_OK && fc_store_has(file, "/final/base"))
+    err = base_folder ? fc_merged_get(comm, task, "/final/base", file)
+                      : fc_fail(FC_ERR_USAGE,
+                                "%s: the run has merged its adapters into the base; export that "
+                                "too (--base FOLDER)",
+                                result);
+  fc_store_close(&file);
+  return err;
+}
+
 fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *result,
                             const char *folder, const char *base_folder, fc_dtype base_dtype,
                             bool *mean_pooling) {
   fc_task_setup task = {0};
   fc_err err = fc_task_create(comm, cfg, &task);
+  if (err == FC_ERR_OK) err = take_base(comm, &task, result, base_folder);
   if (err == FC_ERR_OK) {
     *mean_pooling =
         task.loss == FC_LOSS_CLASSIFY && fc_model_get_shape(task.model)->pool == FC_POOL_MEAN;

@@ -277,6 +277,8 @@ typedef struct fc_method {
   fc_err (*evaluate)(fc_federation *fed, fc_metrics *m);
   void (*save)(fc_federation *fed, fc_store_file *f);           /* into /state; or NULL */
   fc_err (*load)(fc_federation *fed, const fc_store_reader *r); /* or NULL */
+  void (*put_final)(fc_federation *fed, fc_store_file *f); /* into /final, beside the adapter; or
+                                                              NULL */
   /* Local; NULL: the trained weights both ways, forward and backward of the tokens. p->load of a
    * participant that has trained: FLOP of its work, bits down and up. */
   void (*bill)(const fc_federation *fed, const fc_round *round, fc_participant *p);

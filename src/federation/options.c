@@ -126,8 +126,8 @@ static const fc_option federation_options[] = {
     {"federation.bits_per_weight", FC_OPT_INT, "bit", "32", 1, 64, NULL,
      "Bits that a weight takes on the simulated link."},
     {"federation.aggregation_error", FC_OPT_BOOL, "", "true", FC_OPTION_ANY, NULL,
-     "fedlora, hetlora: measure in every round how far the averaged factors' product is from the "
-     "mean of the devices' products; takes time where participants are many."},
+     "fedlora, hetlora, flora: measure in every round how far the new product of factors is from "
+     "the mean of the devices' products; takes time where participants are many."},
     {"federation.eval_every", FC_OPT_INT, "rounds", "1", 1, 1e9, NULL,
      "The test part is evaluated after so many rounds, and after the last."},
     {"federation.eval_devices", FC_OPT_INT, "devices", "0", 0, 4294967295.0, NULL,

@@ -258,6 +258,7 @@ fc_err fc_record_write(fc_federation *fed, const fc_run_request *request, const 
   } else {
     put_profile(fed, f);
     put_adapter(fed, f);
+    if (fed->method->put_final) fed->method->put_final(fed, f);
   }
   return fc_store_write_end(&f);
 }
