@@ -199,7 +199,7 @@ static void reordering_sorts_and_keeps_the_function(void **state) {
     logits_of(&s, &batch, after);
     double off = (double)fc_k_max_abs_difference(before, after, LOGITS);
     if (!(off <= 1e-4)) fail_msg("%s: logits move by %g", all_families[f], off);
-    assert_true(memcmp(before, after, sizeof before) != 0); /* sums go in another order */
+    assert_true(off > 0.0); /* sums go in another order */
 
     memcpy(again, neurons, sizeof again);
     fc_model_weight_importance(s.model, heads, neurons);
