@@ -149,14 +149,14 @@ void fc_ranks_narrow(const fc_federation *fed, fc_round *round) {
 
 fc_err fc_ranks_widen(const fc_federation *fed, fc_round *round, const int64_t *keep) {
   float *scratch = NULL;
-  FC_TRY(fc_agree(fed->comm, fc_alloc(fed->P, sizeof *scratch, &scratch)));
-  for (uint32_t i = 0; i < round->count; i++) {
+  fc_err err = fc_agree(fed->comm, fc_alloc(fed->P, sizeof *scratch, &scratch));
+  for (uint32_t i = 0; err == FC_ERR_OK && i < round->count; i++) {
     fc_participant *p = &round->all[round->first + i];
     int64_t all = fc_trainable_lora(fc_trainable_of(fed, p)).rank;
     fc_factors_widen(fed, p, keep ? keep[i] : all, round->theta + (size_t)i * fed->P, scratch);
   }
   fc_free(scratch);
-  return FC_ERR_OK;
+  return err;
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 
 common=(--quiet --set federation.rounds=40 --set checkpoint.every_rounds=1)
 began=${EPOCHREALTIME/./}
-methods=(fedlora local centralised fedfull jcpba fedbiot deft)
+methods=(fedlora local centralised fedfull hetlora flexlora flora jcpba fedbiot deft)
 for method in "${methods[@]}"; do
   settings_of "$method"
   fedcell_on 2 run "$small" "${common[@]}" "${settings[@]}" \

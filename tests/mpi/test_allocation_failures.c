@@ -94,6 +94,16 @@ static void in_centralised(void **state) {
   fail_everywhere(whole_run, SETS(TINY, "federation.method=centralised"), 50, 3);
 }
 
+/* What only they allocate lies late in a round. */
+static void in_methods_of_many_ranks(void **state) {
+  (void)state;
+  fail_everywhere(whole_run, SETS(TINY, "federation.method=hetlora", "lowrank.ranks=[1, 3]"), 40,
+                  5);
+  fail_everywhere(whole_run, SETS(TINY, "federation.method=flexlora", "lowrank.ranks=[1, 3]"), 42,
+                  5);
+  fail_everywhere(whole_run, SETS(TINY, "federation.method=flora", "lowrank.ranks=[1, 3]"), 44, 5);
+}
+
 /* What was half read from the checkpoint is given back too. */
 static void in_a_resumed_run(void **state) {
   (void)state;
@@ -127,10 +137,13 @@ static void in_an_export(void **state) {
 }
 
 static int run(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(in_fedlora),     cmocka_unit_test(in_local),
-      cmocka_unit_test(in_centralised), cmocka_unit_test(in_a_resumed_run),
-      cmocka_unit_test(in_pretraining), cmocka_unit_test(in_an_export)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(in_fedlora),
+                                     cmocka_unit_test(in_local),
+                                     cmocka_unit_test(in_centralised),
+                                     cmocka_unit_test(in_a_resumed_run),
+                                     cmocka_unit_test(in_pretraining),
+                                     cmocka_unit_test(in_an_export),
+                                     cmocka_unit_test(in_methods_of_many_ranks)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

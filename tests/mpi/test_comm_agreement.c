@@ -145,6 +145,24 @@ static void rows_are_scattered_and_gathered(void **state) {
 }
 
 /* The exact sum of items that lie on any ranks is the sum of all of them on one. */
+/* Rank r brings 3 r floats (rank 0 none); every rank is root once. */
+static void joined_in_rank_order(void **state) {
+  (void)state;
+  int64_t counts[64], total = 0, n = 3 * comm->rank;
+  float own[3 * 64], all[3 * 64 * 64];
+  assert_true(comm->size <= 64);
+  for (int rank = 0; rank < comm->size; rank++) total += counts[rank] = 3 * rank;
+  for (int64_t i = 0; i < n; i++) own[i] = (float)(100 * comm->rank + i);
+  for (int root = 0; root < comm->size; root++) {
+    memset(all, 0, sizeof all);
+    assert_ok(fc_comm_join(comm, own, n, comm->rank == root ? counts : NULL, all, root));
+    int64_t at = 0;
+    for (int rank = 0; comm->rank == root && rank < comm->size; rank++)
+      for (int64_t i = 0; i < counts[rank]; i++) assert_true(all[at++] == (float)(100 * rank + i));
+    assert_int_equal(at, comm->rank == root ? total : 0);
+  }
+}
+
 static void exact_sums_do_not_know_the_ranks(void **state) {
   (void)state;
   enum { ITEMS = 5000 };
@@ -178,6 +196,7 @@ static int run(void) {
       cmocka_unit_test(broadcasts),
       cmocka_unit_test(shares_tile_the_items),
       cmocka_unit_test(rows_are_scattered_and_gathered),
+      cmocka_unit_test(joined_in_rank_order),
       cmocka_unit_test(exact_sums_do_not_know_the_ranks),
       cmocka_unit_test(the_end_is_common),
   };

@@ -98,17 +98,33 @@ static void trained_where_they_are_hosted(void **state) {
 
 /* ---- a round -------------------------------------------------------------------------------- */
 
+/* adapter.last_blocks of the methods that cut the model's three blocks; 0: the others. */
+static int last_blocks_of(const char *method) {
+  static const struct {
+    const char *method;
+    int blocks;
+  } cut[] = {{"jcpba", 1}, {"ubfp", 1}, {"fedbiot", 1}, {"deft", 3}};
+  for (size_t i = 0; i < sizeof cut / sizeof cut[0]; i++)
+    if (strcmp(method, cut[i].method) == 0) return cut[i].blocks;
+  return 0;
+}
+
 /* The first rounds of a method on all ranks together, and on each rank by itself. */
 static void rounds_are_the_same(const char *method) {
-  char set[64];
+  char set[64], last[64];
   snprintf(set, sizeof set, "federation.method=%s", method);
+  snprintf(last, sizeof last, "adapter.last_blocks=%d", last_blocks_of(method));
   static uint64_t of_one_rank;
   fc_comm self = *comm;
   self.world = self.node = MPI_COMM_SELF;
   self.rank = self.node_rank = 0;
   self.size = self.node_size = 1;
   for (int together = 0; together < 2; together++) {
-    fixture f = fixture_make(together ? comm : &self, SETS(set));
+    fixture f = fixture_make(together ? comm : &self,
+                             SETS(set, last, "model.layers=3", "data.public_fraction=0.2",
+                                  "server.tune_steps=1", "server.rank=4", "fedbiot.drop=0.5",
+                                  "jcpba.importance_samples=16", "lowrank.ranks=[1, 2, 4]",
+                                  "cell.pathloss=power-law"));
     double told[12] = {0};
     for (int64_t number = 1; number <= 2; number++) {
       fc_round round = {.number = number};
