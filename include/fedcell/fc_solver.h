@@ -13,7 +13,7 @@
  * Values must be finite and not negative (`switch` apart): who makes a problem sees to that
  * (fc_problem.h does for files). What cannot be served is no failure: the answer is FC_INFEASIBLE
  * with a reason that names the constraint. SI units. A solution is within 1e-6 (mostly 1e-9) of
- * the optimum, relative, and meets every constraint to 1e-9.
+ * the optimum, relative, unless its method says otherwise, and meets every constraint to 1e-9.
  *
  * fc_solver_find gives a solver by its name, with the table of its problem's and its solution's
  * fields: reading, writing and generating problems follow from these tables alone. */
@@ -229,7 +229,7 @@ fc_err fc_power_solve(const fc_power_problem *p, fc_power_solution *out);
  * with bandwidths OPTIMAL (for the owners found) or EQUAL (B/K each, K all clients). */
 typedef enum { FC_DEFT_JBBA, FC_DEFT_CRUNCH, FC_DEFT_EXACT } fc_deft_method;
 typedef enum { FC_DEFT_OPTIMAL, FC_DEFT_EQUAL } fc_deft_bandwidth;
-enum { FC_DEFT_EXACT_MAX = 12, FC_DEFT_BLOCKS_MAX = 128 };
+enum { FC_DEFT_EXACT_MAX = 12, FC_DEFT_BLOCKS_MAX = 96 };
 
 typedef struct {
   fc_rows_here rows;

@@ -35,11 +35,19 @@ static double band_by(const fc_deft_work *w, fc_deft_run r, double T) {
 }
 
 void fc_deft_price(fc_deft_work *w, double T) {
-  for (int q = 1; q <= w->L; q++)
-    for (int n = 1; n <= q; n++) {
+  for (int q = 1; q <= w->L; q++) {
+    bool served = true; /* by some client; more blocks are never easier to serve */
+    w->longest[q] = 0;
+    for (int n = 1; n <= q && served; n++) {
       double *band = fc_deft_bands(w, q, n);
-      for (int k = 0; k < w->K; k++) band[k] = band_by(w, (fc_deft_run){k, q, n}, T);
+      served = false;
+      for (int k = 0; k < w->K; k++) {
+        band[k] = band_by(w, (fc_deft_run){k, q, n}, T);
+        served = served || band[k] < INFINITY;
+      }
+      if (served) w->longest[q] = n;
     }
+  }
 }
 
 /* ---- plans ----------------------------------------------------------------------------------- */

@@ -29,11 +29,12 @@ typedef struct {
 typedef struct {
   const fc_deft_problem *p;
   int K, L;
-  fc_deft_client *client; /* (K) */
-  double limit_hz;        /* B, but for rounding */
-  double *band;           /* (L (L+1) / 2, K): c of every run at the trial latency */
-  fc_deft_plan best;      /* of latency INFINITY until one is found */
-  double proved_s;        /* no plan is faster */
+  fc_deft_client *client;              /* (K) */
+  double limit_hz;                     /* B, but for rounding */
+  double *band;                        /* (L (L+1) / 2, K): c of every run at the trial latency */
+  int longest[FC_DEFT_BLOCKS_MAX + 1]; /* n up to which any client's run from depth q has a c */
+  fc_deft_plan best;                   /* of latency INFINITY until one is found */
+  double proved_s;                     /* no plan is faster */
   int64_t trials;
 } fc_deft_work;
 
@@ -41,7 +42,7 @@ typedef struct {
 static inline double *fc_deft_bands(const fc_deft_work *w, int q, int n) {
   return w->band + ((size_t)q * (size_t)(q - 1) / 2 + (size_t)(n - 1)) * (size_t)w->K;
 }
-/* Fills w->band for T. */
+/* Fills w->band for T, and w->longest. */
 void fc_deft_price(fc_deft_work *w, double T);
 
 /* Does its memory hold the run? */

@@ -20,7 +20,7 @@ static state *at(const table *t, unsigned subset, int q) {
 /* Client k takes over from depth q. */
 static void extend(const table *t, unsigned subset, int q, int k) {
   const double before = at(t, subset, q)->band;
-  for (int n = 1; n <= q; n++) {
+  for (int n = 1; n <= t->w->longest[q]; n++) {
     const double band = before + fc_deft_bands(t->w, q, n)[k];
     if (!(band <= t->w->limit_hz)) return; /* nor with more blocks */
     state *next = at(t, subset | 1U << k, q - n);

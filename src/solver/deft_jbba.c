@@ -27,7 +27,7 @@ static fc_deft_run cheapest(const fc_deft_work *w, const ascent *a, const double
                             double *cost) {
   fc_deft_run best = {-1, q, 0};
   *cost = INFINITY;
-  for (int n = 1; n <= q; n++) {
+  for (int n = 1; n <= w->longest[q]; n++) {
     const double *band = fc_deft_bands(w, q, n), rest = a->to_go[q - n];
     for (int k = 0; k < w->K; k++) {
       const double sum = band[k] + price[k] + rest;

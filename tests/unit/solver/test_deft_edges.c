@@ -125,9 +125,9 @@ static void beyond_the_limits(void **state) {
   malformed(&p, FC_ERR_DATA, "method: exact takes up to 12 clients, not 13");
   p = problem_of(2, 4, 1);
   p.blocks = 3.5;
-  malformed(&p, FC_ERR_DATA, "work.blocks: is 3.5, must be a whole number up to 128");
-  p.blocks = 129;
-  malformed(&p, FC_ERR_DATA, "work.blocks: is 129, must be a whole number up to 128");
+  malformed(&p, FC_ERR_DATA, "work.blocks: is 3.5, must be a whole number up to 96");
+  p.blocks = 97;
+  malformed(&p, FC_ERR_DATA, "work.blocks: is 97, must be a whole number up to 96");
   p = problem_of(2, 4, 1);
   memory_bytes[0] = 6e9;
   p.bandwidth_hz = 1e-305;
