@@ -56,6 +56,8 @@ int fc_switching_modules(const fc_config *cfg);
 double fc_switching_missing(const fc_switching_settings *s, double success, double subscribed);
 double fc_switching_rate(const fc_switching_settings *s, double missing);   /* A */
 double fc_switching_offset(const fc_switching_settings *s, double missing); /* B */
+/* What `missing` weighs in Qhat [SW (14)], with B of the round before. */
+double fc_switching_weight(const fc_switching_settings *s, double bound);
 
 /* ---- a device's decisions (switching_decide.c) -------------------------------------------------
  */

@@ -24,6 +24,11 @@ double fc_switching_offset(const fc_switching_settings *s, double missing) {
   return 2 * s->zeta1 / s->eps * (s->devices + 2 * missing);
 }
 
+double fc_switching_weight(const fc_switching_settings *s, double bound) {
+  double factor = s->formulas == FC_FORMULAS_PRINTED ? 16 : 8;
+  return (factor * s->xi * s->zeta2 * bound + 4 * s->zeta1) / s->eps;
+}
+
 /* Collective. missing (N) <- sum_k rho_k missing_{n,k} over the round's devices. */
 static fc_err mean_missing(const fc_federation *fed, const fc_switching *s, double *missing) {
   const int N = s->set.modules;

@@ -9,8 +9,7 @@
 static double gradient(const fc_switching_settings *s, const fc_switching_variant *v,
                        const fc_switching_seen *seen, const fc_subscription *own, double misfit) {
   bool printed = s->formulas == FC_FORMULAS_PRINTED;
-  double past = v->looks_back ? (printed ? 16 : 8) * s->xi * s->zeta2 * own->bound : 0.0;
-  double weight = (past + 4 * s->zeta1) / s->eps;
+  double weight = fc_switching_weight(s, v->looks_back ? own->bound : 0.0);
   return -weight * (printed ? 1 - seen->success : seen->success) + s->mu * seen->energy_j +
          s->loss_weight * misfit;
 }

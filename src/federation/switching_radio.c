@@ -171,17 +171,59 @@ static fc_err choose_powers(const fc_federation *fed, fc_switching *s, double de
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
-/* Collective. Ends with the bandwidths, so that the uploads end together at the powers chosen. */
+/* Qhat of a device where it stands, at the delay that all have together [SW (14)]. */
+static fc_err objective_of(const fc_switching *s, const fc_ue *u, double delay_s, double *out) {
+  const fc_switching_settings *set = &s->set;
+  const fc_subscription *own = fc_switching_own(s, u);
+  double success = 0;
+  FC_TRY(fc_switching_success(s, u->distance_m, u->power_w, u->share, &success));
+  *out = set->mu * subscriptions(s, u) * u->power_w * delay_s;
+  for (int n = 0; n < set->modules; n++)
+    *out += fc_switching_weight(set, own[n].bound) *
+            fc_switching_missing(set, success, own[n].subscribed);
+  return FC_ERR_OK;
+}
+
+/* Collective. Of all devices. */
+static fc_err total_objective(const fc_federation *fed, const fc_switching *s, double delay_s,
+                              double *total) {
+  double *x = NULL;
+  fc_err err = fc_alloc(s->ue_count, sizeof *x, &x);
+  for (uint32_t i = 0; i < s->ue_count && err == FC_ERR_OK; i++)
+    err = objective_of(s, &s->ue[i], delay_s, &x[i]);
+  err = fc_agree(fed->comm, err);
+  if (err == FC_ERR_OK) err = fc_exact_sums(fed->comm, x, s->ue_count, 1, total);
+  fc_free(x);
+  return err;
+}
+
+static void keep_powers(const fc_switching *s, double *power_w) {
+  for (uint32_t i = 0; i < s->ue_count; i++) power_w[i] = s->ue[i].power_w;
+}
+
+/* Collective. Ends with the bandwidths, so that the uploads end together at the powers chosen. The
+ * two steps do not descend on one function: a device that sends with less power makes the delay of
+ * all longer, which is answered by still less power. So the best powers on the way are kept, the
+ * highest ones among them. */
 static fc_err alternate(const fc_federation *fed, fc_switching *s, links *l, double *objective,
-                        fc_round *round) {
-  double change = INFINITY;
+                        double *best_w, fc_round *round) {
+  double change = INFINITY, total = 0, best = 0;
+  bool is_best = true; /* where things stand now */
   FC_TRY(share_band(fed, s, l, round));
-  for (int e = 0; s->set.adapts_power && e < s->set.alternations && change > s->set.tolerance;
-       e++) {
+  if (!s->set.adapts_power) return FC_ERR_OK;
+  FC_TRY(total_objective(fed, s, round->notes.delay_s, &best));
+  keep_powers(s, best_w);
+  for (int e = 0; e < s->set.alternations && change > s->set.tolerance; e++) {
     FC_TRY(choose_powers(fed, s, round->notes.delay_s, objective, &change));
     FC_TRY(share_band(fed, s, l, round));
+    FC_TRY(total_objective(fed, s, round->notes.delay_s, &total));
+    is_best = total < best;
+    if (!is_best) continue;
+    best = total;
+    keep_powers(s, best_w);
   }
-  return FC_ERR_OK;
+  for (uint32_t i = 0; i < s->ue_count; i++) s->ue[i].power_w = best_w[i];
+  return is_best ? FC_ERR_OK : share_band(fed, s, l, round);
 }
 
 static fc_err see(const fc_federation *fed, const fc_switching *s, double delay_s, fc_ue *u) {
@@ -192,14 +234,16 @@ static fc_err see(const fc_federation *fed, const fc_switching *s, double delay_
 
 fc_err fc_switching_allocate(fc_federation *fed, fc_switching *s, fc_round *round) {
   links l = {0};
-  double *objective = NULL;
+  double *objective = NULL, *best_w = NULL;
   fc_err err = links_create(s, &l);
   if (err == FC_ERR_OK) err = fc_alloc(s->ue_count, sizeof *objective, &objective);
+  if (err == FC_ERR_OK) err = fc_alloc(s->ue_count, sizeof *best_w, &best_w);
   err = fc_agree(fed->comm, err);
-  if (err == FC_ERR_OK) err = alternate(fed, s, &l, objective, round);
+  if (err == FC_ERR_OK) err = alternate(fed, s, &l, objective, best_w, round);
   for (uint32_t i = 0; i < s->ue_count && err == FC_ERR_OK; i++)
     err = see(fed, s, round->notes.delay_s, &s->ue[i]);
   fc_free(l.signal_w);
   fc_free(objective);
+  fc_free(best_w);
   return fc_agree(fed->comm, err);
 }

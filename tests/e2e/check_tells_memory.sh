@@ -23,3 +23,8 @@ agree many 2 --set adapter.rank=64 --set model.width=256 --set population.device
 agree devices 2 --set federation.method=local --set model.width=256 --set adapter.rank=64 \
   --set population.devices=400 --set data.samples=20000 --set federation.participants=400 \
   --set federation.rounds=1 --set federation.eval_devices=4
+# several global models, and of each device what it has decided
+settings_of switching
+agree modules 2 "${settings[@]}" --set switching.modules=8 --set switching.max_subscriptions=4 \
+  --set model.width=256 --set adapter.rank=64 --set population.devices=400 --set data.samples=20000 \
+  --set federation.participants=100 --set federation.rounds=1

@@ -39,6 +39,10 @@ settings_of() {
         --set server.first_steps=1 --set server.tune_steps=2 --set server.rank=4 --set server.batch=8
         --set fedbiot.drop=0.5 --set jcpba.importance_samples=16) ;;
     splitlora) settings+=(--set splitlora.budget=energy --set splitlora.v=0.001) ;;
+    switching*)
+      settings+=(--set cell.pathloss=power-law --set cell.radius_m=67 --set cell.interferer_density_per_m2=1e-5
+        --set cell.outage_snr_db=0 --set cell.noise_dbm_per_hz=-162 --set switching.max_subscriptions=2
+        --set switching.affinity=loss --set switching.step=1e-5 --set switching.delivery=bernoulli) ;;
     deft) settings+=(--set model.layers=3 --set adapter.last_blocks=3) ;;
   esac
 }

@@ -5,7 +5,7 @@
 
 common=(--quiet --set federation.rounds=40 --set checkpoint.every_rounds=1)
 began=${EPOCHREALTIME/./}
-methods=(fedlora local centralised fedfull hetlora flexlora flora jcpba fedbiot deft)
+methods=(fedlora local centralised fedfull hetlora flexlora flora jcpba fedbiot deft switching)
 for method in "${methods[@]}"; do
   settings_of "$method"
   fedcell_on 2 run "$small" "${common[@]}" "${settings[@]}" \
@@ -15,7 +15,7 @@ done
 lasts=$(((${EPOCHREALTIME/./} - began) / ${#methods[@]}))
 
 kills=0
-for ((try = 0; try < 14; try++)); do
+for ((try = 0; try < 16; try++)); do
   method=${methods[try % ${#methods[@]}]}
   out=$TEST_TMP/killed-$try.h5
   ranks=$((try % 4 + 1))
@@ -35,5 +35,5 @@ for ((try = 0; try < 14; try++)); do
   same_result "$TEST_TMP/whole-$method.h5" "$out" || fail "try $try ($method): another result"
   [[ ! -e ${out%.h5}.ckpt.h5 ]] || fail "the checkpoint is left behind"
 done
-[[ $kills -ge 3 ]] || fail "only $kills of 14 runs were killed before their end"
-echo "$kills of 14 runs were killed before their end"
+[[ $kills -ge 3 ]] || fail "only $kills of 16 runs were killed before their end"
+echo "$kills of 16 runs were killed before their end"

@@ -2,7 +2,7 @@
 # The same result bit for bit on 1, 2, 3 and 4 ranks, and with 1 or 2 threads, for every method.
 . tests/e2e/common.sh
 
-for method in fedlora local centralised fedfull hetlora flexlora flora jcpba ubfp fedbiot deft splitlora; do
+for method in fedlora local centralised fedfull hetlora flexlora flora jcpba ubfp fedbiot deft splitlora switching; do
   settings_of $method
   for ranks in 1 2 3 4; do
     fedcell_on "$ranks" run "$small" --quiet "${settings[@]}" \
