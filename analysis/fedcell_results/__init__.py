@@ -14,7 +14,7 @@
     runs.rounds()                               # one row a run and round
     text_table(intervals(runs.table()))         # means over the seeds with Student's t interval
     paired_differences(runs.table(), "local")   # seed by seed against one method
-    cost_to_target(runs, "test_accuracy", 0.75)
+    cost_to_target(runs, "test_accuracy", 0.75) # or common_target(...), which all runs reach
     save(figure_curves(runs), "curves")         # curves.png, curves.pdf
 
 From the shell: python3 -m fedcell_results summary|plot|report FILE-OR-FOLDER...
@@ -29,13 +29,13 @@ from .stats import Interval, band, interval, intervals, paired_differences
 from .style import ONE_COLUMN_IN, STYLE, TWO_COLUMNS_IN, save
 from .summary import summary_row, summary_table
 from .tables import text_table
-from .targets import cost_to_target, default_target, pareto_front, target_intervals
+from .targets import common_target, cost_to_target, default_target, pareto_front, target_intervals
 from .units import units_table
 
 __all__ = [
     "Interval", "ONE_COLUMN_IN", "ResultError", "Run", "Runs", "STYLE", "TWO_COLUMNS_IN", "band",
-    "cost_to_target", "default_target", "device_table", "figure_curves", "figure_devices",
-    "figure_pareto", "figure_target", "interval", "intervals", "open_files", "open_folder",
-    "open_run", "paired_differences", "pareto_front", "save", "summary_row", "summary_table",
-    "target_intervals", "text_table", "units_table",
+    "common_target", "cost_to_target", "default_target", "device_table", "figure_curves",
+    "figure_devices", "figure_pareto", "figure_target", "interval", "intervals", "open_files",
+    "open_folder", "open_run", "paired_differences", "pareto_front", "save", "summary_row",
+    "summary_table", "target_intervals", "text_table", "units_table",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Intervals as a person reads them."""
 
 from .quantities import METRICS
-from .units import plus_minus
+from .units import PER_CENT, plus_minus
 
 
 def interval_text(row):
@@ -9,7 +9,9 @@ def interval_text(row):
     low, high."""
     half = (row["high"] - row["low"]) / 2
     metric = METRICS.get(row["quantity"].rpartition("_")[0])  # test_accuracy_last
-    return metric.text(row["mean"], half) if metric else plus_minus(row["mean"], half, row["unit"])
+    if metric and row["unit"] != PER_CENT:
+        return metric.text(row["mean"], half)
+    return plus_minus(row["mean"], half, row["unit"])
 
 
 def text_table(found, by="group"):

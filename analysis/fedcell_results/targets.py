@@ -6,6 +6,8 @@ cost (NaN), and it is not left out of its group's mean: the group then gets a lo
 that run counts with all that it has spent.
 """
 
+import math
+
 import numpy
 import pandas
 
@@ -73,6 +75,18 @@ def default_target(runs, metric):
     middle = by_group.sort_values(ascending=best == "max").iloc[len(by_group) // 2]
     start = table[f"{metric}_first"].mean()
     return round(float(start + START_TO_BEST * (middle - start)), 3)
+
+
+def common_target(runs, metric):
+    """The strictest target that every run reaches, that is the worst run's best value, in
+    thousandths to the lax side: costs until then are of all runs. NaN if nothing was measured."""
+    best = METRICS[metric].best
+    found = [getattr(measured(run.rounds, metric), best)() for run in runs]
+    if not found or not numpy.isfinite(found).all():
+        return numpy.nan
+    if best == "max":
+        return math.floor(1000 * min(found)) / 1000
+    return math.ceil(1000 * max(found)) / 1000
 
 
 def pareto_front(cost, value, best="max"):

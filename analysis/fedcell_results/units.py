@@ -10,6 +10,7 @@ PREFIXES = (
 )  # fmt: skip
 PREFIXED = {"s", "J", "bit", "B", "FLOP", "FLOP/s", "Hz", "W"}
 COUNTED = {"bit", "B", "FLOP"}  # never cut into thousandths
+PER_CENT = "%"
 TEN_HOURS_S = 36000.0
 
 

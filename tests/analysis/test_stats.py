@@ -89,6 +89,22 @@ class TablesTest(FolderTest):
         self.assertAlmostEqual(row["mean"], 0.25)  # of 0.2 and 0.3
         self.assertAlmostEqual(row["high"] - row["mean"], 0.63531, places=5)
 
+    def test_relative_differences_are_in_per_cent_of_the_baselines_run(self):
+        columns = ["test_accuracy_last", "energy_j"]
+        found = paired_differences(self.table, "fedlora", columns=columns, relative=True)
+        row = found.iloc[0]
+        self.assertEqual((row["group"], row["unit"], row["n"]), ("local", "%", 2))
+        first, second = -100 * 0.2 / 0.7, -100 * 0.3 / 0.8  # pairs, not the ratio of the means
+        self.assertAlmostEqual(row["mean"], (first + second) / 2)
+        half = 12.7062 * abs(first - second) / 2  # s / sqrt 2 = |a - b| / 2
+        self.assertAlmostEqual(row["high"] - row["mean"], half, places=3)
+        self.assertEqual(list(text_table(found).loc["local"]), ["-33 ± 57 %", "0 %"])
+
+    def test_nothing_is_no_base_to_compare_with(self):
+        self.table["energy_j"] = self.table["energy_j"].where(self.table["group"] == "local", 0.0)
+        found = paired_differences(self.table, "fedlora", columns=["energy_j"], relative=True)
+        self.assertTrue(math.isnan(found.iloc[0]["mean"]))
+
     def test_pairs_are_the_seeds_that_both_have(self):
         table = self.table.drop(index="local2")
         row = paired_differences(table, "local", columns=["test_accuracy_last"]).iloc[0]

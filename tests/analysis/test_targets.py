@@ -6,6 +6,7 @@ import unittest
 import numpy
 
 from fedcell_results import (
+    common_target,
     cost_to_target,
     default_target,
     open_folder,
@@ -97,6 +98,29 @@ class TargetTest(FolderTest):
         for name in "abc":
             write_run(self.folder / f"{name}.h5", rounds=nothing)
         self.assertTrue(math.isnan(default_target(open_folder(self.folder), "test_accuracy")))
+
+    def test_the_common_target_is_the_worst_runs_best(self):
+        self.assertEqual(common_target(self.runs, "test_accuracy"), 0.5)  # of the run "c"
+        self.assertEqual(common_target(self.runs.where({"seed": 2}), "test_accuracy"), 0.75)
+
+    def test_the_common_target_is_rounded_so_that_all_reach_it(self):
+        close = rounds_with(
+            test_loss=[0.69, numpy.nan, 0.45, 0.45049], test_accuracy=[0.5, 0.5, 0.7, 0.75049]
+        )
+        worse = rounds_with(
+            test_loss=[0.69, numpy.nan, 0.47012, 0.6], test_accuracy=[0.5, 0.5, 0.7, 0.76]
+        )
+        for name, rounds in (("a", close), ("b", close), ("c", worse)):
+            write_run(self.folder / f"{name}.h5", rounds=rounds)
+        runs = open_folder(self.folder)
+        for metric, target in (("test_loss", 0.471), ("test_accuracy", 0.75)):
+            self.assertEqual(common_target(runs, metric), target)
+            self.assertTrue(cost_to_target(runs, metric, target)["reached"].all())
+
+    def test_no_common_target_where_a_run_measured_nothing(self):
+        write_run(self.folder / "c.h5", rounds=rounds_with(test_accuracy=[numpy.nan] * 4))
+        self.assertTrue(math.isnan(common_target(open_folder(self.folder), "test_accuracy")))
+        self.assertTrue(math.isnan(common_target(self.runs.where({"seed": 9}), "test_accuracy")))
 
 
 class ParetoTest(unittest.TestCase):
