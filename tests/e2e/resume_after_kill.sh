@@ -3,7 +3,7 @@
 # result of an undisturbed one, and no file is ever half-written.
 . tests/e2e/common.sh
 
-common=(--quiet --set federation.rounds=40 --set checkpoint.every_rounds=1)
+common=(--quiet --set federation.rounds=16 --set checkpoint.every_rounds=1)
 began=${EPOCHREALTIME/./}
 methods=(fedlora local centralised fedfull hetlora flexlora flora jcpba fedbiot deft switching)
 for method in "${methods[@]}"; do
