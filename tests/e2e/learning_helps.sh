@@ -17,3 +17,11 @@ central=$(figure "$TEST_TMP/centralised.h5" test_accuracy)
 echo "test accuracy: base $base, local $local, fedlora $fedlora, centralised $central"
 awk -v b="$base" -v l="$local" -v f="$fedlora" -v c="$central" \
   'BEGIN { exit !(f > b + 0.1 && f > l + 0.05 && f > c - 0.1) }' || fail "learning does not help enough"
+
+# two modules between which devices switch, answering together
+fedcell_on 2 run jobs/experiments/quickstart.yaml "${settings[@]}" --set federation.method=switching \
+  --set switching.modules=2 --set switching.mu=0 --set cell.pathloss=power-law --set cell.radius_m=67 \
+  --set population.devices=20 --set federation.participants=20 --output "$TEST_TMP/switching.h5"
+switching=$(figure "$TEST_TMP/switching.h5" test_accuracy)
+echo "switching: $switching"
+awk -v b="$base" -v s="$switching" 'BEGIN { exit !(s > b + 0.1) }' || fail "switching learns too little"
