@@ -29,10 +29,11 @@ static const char *const may_differ[] = {
     "federation.recompute", "federation.rounds" /* last: see below */};
 enum { MAY_DIFFER = sizeof may_differ / sizeof may_differ[0] };
 
-/* A learning rate that falls over the run depends on the number of rounds, which then must stay. */
+/* A learning rate that falls over the run depends on the number of rounds, and so do some methods'
+ * plans: it then must stay. */
 static size_t may_differ_count(const fc_federation *fed) {
   bool is_constant = strcmp(fed->set.local.optimizer.schedule, "constant") == 0;
-  return is_constant ? MAY_DIFFER : MAY_DIFFER - 1;
+  return is_constant && !fed->method->plans_by_rounds ? MAY_DIFFER : MAY_DIFFER - 1;
 }
 
 static fc_err check_configuration(const fc_federation *fed, const fc_store_reader *r,

@@ -26,6 +26,11 @@ void fc_cut_check_options(fc_config *cfg) {
                     (long long)layers, fc_config_string(cfg, "federation.method"));
 }
 
+bool fc_rates_are_proportional(const fc_federation *fed) {
+  return strcmp(fc_config_string(fed->cfg, "cell.noise"), "total") == 0 &&
+         strcmp(fc_config_string(fed->cfg, "cell.server_power"), "full") == 0;
+}
+
 double fc_cut_flop(const fc_federation *fed, const fc_cut *cut, const fc_scope *scope) {
   const fc_flop_request request = {.sequence_length = cut->length,
                                    .with_lm_loss = fed->task.loss != FC_LOSS_CLASSIFY,

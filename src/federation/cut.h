@@ -5,6 +5,7 @@
 #define CUT_H
 
 #include "federation.h"
+#include "fedcell/fc_solver.h"
 
 extern const fc_option_table fc_cut_options;
 
@@ -40,12 +41,16 @@ void fc_cut_view(const fc_federation *fed, const fc_cut *cut, double pruning, fc
  * the update up [JCPBA (5)-(8)]. */
 void fc_cut_bill(const fc_federation *fed, const fc_cut *cut, fc_participant *p);
 
+/* Local. A link's rate is proportional to its share of the band, as solvers suppose. */
+bool fc_rates_are_proportional(const fc_federation *fed);
 /* Local. The faults of adapter.last_blocks, where the options tell how many blocks there are. */
 void fc_cut_check_options(fc_config *cfg);
 
 /* Collective. Puts heads and neurons of the emulator in order of importance, as jcpba.* says, in
  * the base weights that the node shares (importance.c). */
 fc_err fc_sort_emulator(fc_federation *fed, const fc_cut *cut);
+/* Local. What that takes on a rank while it lasts. */
+double fc_sort_bytes(const fc_federation *fed, int threads);
 
 /* Local. Which blocks of the model FedBiOT's emulator and adapter are: layer (kept + adapter), of
  * an emulator of so many blocks the kept ones evenly spread, first and last among them. */
@@ -53,5 +58,8 @@ void fc_fedbiot_layers(int emulator, int kept, int layers, int *layer);
 /* Local. gradient += that of epsilon |A - A_received|^2 over the merged weights. */
 void fc_fedbiot_pull(const fc_trainable *t, double epsilon, const float *theta,
                      const float *received, float *gradient);
+/* Local. F(q, n) of DEFT: the four FLOP fields of *p, as fc_cut_flop counts what trains the n
+ * blocks from depth q on. */
+void fc_deft_work(const fc_federation *fed, const fc_cut *cut, fc_deft_problem *p);
 
 #endif

@@ -87,8 +87,9 @@ static const fc_option options[] = {
     {"splitlora.rho", FC_OPT_REAL, "", "0.99", 1e-6, 1, NULL,
      "1 - eta mu of the bound: later rounds weigh more."},
     {"splitlora.limit", FC_OPT_REAL, "", "0.5", 0, 1e30, NULL,
-     "latency, energy: the limit of the mean as a share of what full participation in an average "
-     "round takes; participation: least share of rounds in which a device takes part."},
+     "latency, energy: the limit of the mean as a share of what it is in average rounds in which "
+     "all that are drawn take part; participation: least share of rounds in which a device takes "
+     "part."},
     {"splitlora.train_embedding", FC_OPT_BOOL, "", "false", FC_OPTION_ANY, NULL,
      "Count the gradient that goes back down to the device's embedding."},
 };

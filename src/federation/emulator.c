@@ -77,6 +77,7 @@ static fc_err make_model(fc_federation *fed, fc_emulator *e) {
   fc_task_setup *task = &fed->task;
   fc_model_shape shape = *fc_model_get_shape(task->model);
   e->original = *task;
+  fed->named_as = e->original.trainable;
   task->model = NULL;
   task->weights = NULL;
   task->trainable = NULL;
@@ -170,17 +171,30 @@ static fc_err make_server(fc_federation *fed, fc_emulator *e) {
   return fc_parallel_create(&e->parallel, &o, e->batch_size);
 }
 
+/* *emulator <- a model of the emulator's shape, without weights, and what the server trains of it;
+ * also after a failure for drop_estimated. */
+static fc_err estimated(const fc_federation *fed, const fc_emulator_plan *plan,
+                        fc_task_setup *emulator) {
+  fc_model_shape shape = *fc_model_get_shape(fed->task.model);
+  *emulator = fed->task;
+  emulator->model = NULL;
+  emulator->trainable = NULL;
+  shape.layers = plan->layers;
+  FC_TRY(fc_model_create(&shape, &emulator->model));
+  return tuned_parts(fed->cfg, plan, emulator->model, &emulator->trainable);
+}
+
+static void drop_estimated(fc_task_setup *emulator) {
+  fc_trainable_destroy(&emulator->trainable);
+  fc_model_destroy(&emulator->model);
+}
+
 fc_err fc_emulator_bytes(const fc_federation *fed, const fc_emulator_plan *plan, int ranks,
                          int threads, double *rank_bytes, double *node_bytes) {
-  fc_task_setup emulator = fed->task;
-  fc_model_shape shape = *fc_model_get_shape(fed->task.model);
+  fc_task_setup emulator;
   fc_optimizer_settings o = optimizer_of(fed->cfg);
   fc_thread_room forward = room_for(fed, FC_WORK_FORWARD), tuning = room_for(fed, FC_WORK_TRAIN);
-  emulator.model = NULL;
-  emulator.trainable = NULL;
-  shape.layers = plan->layers;
-  fc_err err = fc_model_create(&shape, &emulator.model);
-  if (err == FC_ERR_OK) err = tuned_parts(fed->cfg, plan, emulator.model, &emulator.trainable);
+  fc_err err = estimated(fed, plan, &emulator);
   if (err == FC_ERR_OK) {
     size_t P = fc_trainable_count(emulator.trainable);
     *node_bytes = (double)fc_weights_share_bytes(emulator.model, fed->task.is_bf16);
@@ -190,8 +204,16 @@ fc_err fc_emulator_bytes(const fc_federation *fed, const fc_emulator_plan *plan,
                   fc_parallel_bytes(&o, (int)fc_config_int(fed->cfg, "server.batch"),
                                     fed->set.local.batch, ranks, P);
   }
-  fc_trainable_destroy(&emulator.trainable);
-  fc_model_destroy(&emulator.model);
+  drop_estimated(&emulator);
+  return err;
+}
+
+fc_err fc_emulator_expect_factors(const fc_federation *fed, const fc_emulator_plan *plan,
+                                  double *factors) {
+  fc_task_setup emulator;
+  fc_err err = estimated(fed, plan, &emulator);
+  if (err == FC_ERR_OK) *factors = (double)fc_trainable_count(emulator.trainable);
+  drop_estimated(&emulator);
   return err;
 }
 

@@ -23,7 +23,8 @@ typedef struct {
 
 /* Collective. Takes the place of the run's model: fed->task.model, its weights, what is trained (of
  * the same size as before) and the threads' workspaces are the emulator's from here on; the
- * original's are kept inside. Also after a failure the caller destroys *out. */
+ * original's are kept inside, and name the trained weights in results. Also after a failure the
+ * caller destroys *out. */
 fc_err fc_emulator_create(fc_federation *fed, const fc_emulator_plan *plan, fc_emulator **out);
 void fc_emulator_destroy(fc_emulator **e);
 /* Local. The faults of server.*. */
@@ -31,8 +32,10 @@ void fc_emulator_check_options(fc_config *cfg);
 /* Local. What it takes on every rank, and on the node, beside the run's model. */
 fc_err fc_emulator_bytes(const fc_federation *fed, const fc_emulator_plan *plan, int ranks,
                          int threads, double *rank_bytes, double *node_bytes);
-/* Local. How many low-rank factors the server trains. */
+/* Local. How many weights the server's low-rank factors have, and will have. */
 size_t fc_emulator_factors(const fc_emulator *e);
+fc_err fc_emulator_expect_factors(const fc_federation *fed, const fc_emulator_plan *plan,
+                                  double *factors);
 /* Collective. So many steps of the server with the current adapter fed->theta; the student has that
  * view (NULL: whole). The round takes the server's time and loss. */
 fc_err fc_emulator_tune(fc_federation *fed, fc_emulator *e, const fc_block_view *view,

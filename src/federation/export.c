@@ -67,8 +67,8 @@ static fc_err take_base(const fc_comm *comm, fc_task_setup *task, const char *re
   if (err == FC_ERR_OK && fc_store_has(file, "/final/base"))
     err = base_folder ? fc_merged_get(comm, task, "/final/base", file)
                       : fc_fail(FC_ERR_USAGE,
-                                "%s: the run has merged its adapters into the base; export that "
-                                "too (--base FOLDER)",
+                                "%s: the run has changed the base that its adapter belongs to; "
+                                "export that too (--base FOLDER)",
                                 result);
   fc_store_close(&file);
   return err;

@@ -195,6 +195,9 @@ struct fc_federation {
   const struct fc_method *method;
   void *method_state;
   fc_threads threads;
+  /* Whose names the trained weights have in results: of the original model, where devices work on
+   * another; borrowed from the method. NULL: task.trainable. */
+  const fc_trainable *named_as;
   size_t P;     /* trained weights */
   float *theta; /* (set.modules, P) the global model's trained weights, on every rank */
   fc_flop_count flop_per_token;
@@ -268,6 +271,7 @@ typedef struct fc_method {
   bool keeps_device_models; /* devices are trained where their model lives */
   bool pools_data;          /* no device trains: threads take micro-batches of pooled samples */
   bool trains_all;          /* all weights, whatever adapter.kind says */
+  bool plans_by_rounds;     /* its plans depend on how many rounds there will be */
   /* Collective; each may be NULL where it says so. */
   fc_err (*create)(fc_federation *fed, void **state); /* or NULL */
   void (*destroy)(void *state);                       /* or NULL */

@@ -7,10 +7,10 @@
 typedef struct {
   fc_federation *fed;
   const uint32_t *samples; /* the public ones that are looked at */
-  int64_t n;
-  size_t heads, neurons; /* of all blocks: layers x groups of heads, layers x neurons */
-  fc_sum *sums;          /* (heads + neurons): exact, so no order of blocks shows */
-  double *values;        /* (heads + neurons) */
+  int64_t n;               /* 0: the weights' norms are looked at */
+  size_t heads, neurons;   /* of all blocks: layers x groups of heads, layers x neurons */
+  fc_sum *sums;            /* (heads + neurons): exact, so no order of blocks shows */
+  double *values;          /* (heads + neurons) */
 } scores;
 
 static fc_err score_block(const scores *s, fc_work *work, fc_batcher *batcher, int64_t block,
@@ -85,10 +85,10 @@ static fc_err reorder(void *arg, float *weights) {
   return fc_model_reorder(r->model, 0, r->blocks, r->heads, r->neurons, weights);
 }
 
-static fc_err sort(scores *s, const fc_cut *cut, bool by_fisher) {
+static fc_err sort(scores *s, const fc_cut *cut) {
   fc_task_setup *task = &s->fed->task;
   FC_TRY(fc_agree(s->fed->comm, fc_alloc(s->heads + s->neurons, sizeof *s->values, &s->values)));
-  if (by_fisher)
+  if (s->n > 0)
     FC_TRY(fisher_scores(s));
   else
     fc_model_weight_importance(task->model, s->values, s->values + s->heads);
@@ -96,17 +96,34 @@ static fc_err sort(scores *s, const fc_cut *cut, bool by_fisher) {
   return fc_weights_change(s->fed->comm, task->weights, task->model, reorder, &r);
 }
 
+/* The public samples to look at; 0: the weights' norms tell. */
+static int64_t samples_of(const fc_federation *fed, const uint32_t **samples) {
+  size_t n = 0;
+  *samples = fc_split_public(fed->task.split, &n);
+  int64_t most = fc_config_int(fed->cfg, "jcpba.importance_samples");
+  if (fc_config_string(fed->cfg, "jcpba.importance")[0] != 'f') return 0;
+  return (int64_t)n < most ? (int64_t)n : most;
+}
+
+double fc_sort_bytes(const fc_federation *fed, int threads) {
+  const fc_model_shape *s = fc_model_get_shape(fed->task.model);
+  const uint32_t *samples = NULL;
+  int batch = fed->set.local.batch, longest = fc_corpus_longest(fed->task.corpus);
+  double values = (double)s->layers * ((double)s->kv_heads + s->ffn);
+  double bytes = values * sizeof(double);
+  if (samples_of(fed, &samples) == 0) return bytes;
+  size_t work = fc_work_bytes(fed->task.model, NULL, (int64_t)batch * longest, batch, longest,
+                              FC_WORK_IMPORTANCE);
+  return bytes + values * sizeof(fc_sum) + threads * ((double)work + values * sizeof(double));
+}
+
 fc_err fc_sort_emulator(fc_federation *fed, const fc_cut *cut) {
   const fc_model_shape *shape = fc_model_get_shape(fed->task.model);
-  size_t n = 0;
   scores s = {.fed = fed,
-              .samples = fc_split_public(fed->task.split, &n),
               .heads = (size_t)shape->layers * (size_t)shape->kv_heads,
               .neurons = (size_t)shape->layers * (size_t)shape->ffn};
-  int64_t most = fc_config_int(fed->cfg, "jcpba.importance_samples");
-  s.n = (int64_t)n < most ? (int64_t)n : most;
-  bool by_fisher = fc_config_string(fed->cfg, "jcpba.importance")[0] == 'f' && n > 0;
-  fc_err err = sort(&s, cut, by_fisher);
+  s.n = samples_of(fed, &s.samples);
+  fc_err err = sort(&s, cut);
   fc_free(s.sums);
   fc_free(s.values);
   return err;

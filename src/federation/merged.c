@@ -1,58 +1,51 @@
-/* merged.c - adapted tensors of the base, out of the node's shared weights and back. */
+/* merged.c - changed tensors of the base, out of the node's shared weights and back. */
 #include "merged.h"
 #include <stdio.h>
 
-/* Calls visit for the weight tensor of every adapter. */
-static fc_err each_tensor(const fc_task_setup *task,
-                          fc_err (*visit)(void *arg, const fc_tensor *tensor), void *arg) {
-  size_t n = 0, tensors = 0;
-  const fc_trainable_part *part = fc_trainable_parts(task->trainable, &n);
-  const fc_tensor *tensor = fc_model_tensors(task->model, &tensors);
-  for (size_t i = 0; i < n; i++)
-    if (part[i].kind == 'A') FC_TRY(visit(arg, &tensor[part[i].tensor]));
-  return FC_ERR_OK;
-}
-
-typedef struct {
-  const char *group;
-  const float *weights;
-  fc_store_file *f;
-} writing;
-
-static fc_err put(void *arg, const fc_tensor *t) {
-  const writing *w = arg;
-  fc_store_put_matrix(w->f, w->group, t->name, "weights of the base, adapters merged",
-                      w->weights + t->offset, t->rows, t->cols);
-  return FC_ERR_OK;
+static void put(const fc_federation *fed, const char *group, const fc_tensor *t, fc_store_file *f) {
+  fc_store_put_matrix(f, group, t->name, "weights of the base as the run has changed them",
+                      fc_model_weights(fed->task.model) + t->offset, t->rows, t->cols);
 }
 
 void fc_merged_put(const fc_federation *fed, const char *group, fc_store_file *f) {
-  writing w = {.group = group, .weights = fc_model_weights(fed->task.model), .f = f};
-  each_tensor(&fed->task, put, &w);
+  size_t n = 0, tensors = 0;
+  const fc_trainable_part *part = fc_trainable_parts(fed->task.trainable, &n);
+  const fc_tensor *tensor = fc_model_tensors(fed->task.model, &tensors);
+  for (size_t i = 0; i < n; i++)
+    if (part[i].kind == 'A') put(fed, group, &tensor[part[i].tensor], f);
+}
+
+void fc_merged_put_blocks(const fc_federation *fed, int next_block, const char *group,
+                          fc_store_file *f) {
+  size_t n = 0;
+  const fc_tensor *tensor = fc_model_tensors(fed->task.model, &n);
+  for (size_t i = 0; i < n; i++)
+    if (tensor[i].layer >= 0 && tensor[i].layer < next_block) put(fed, group, &tensor[i], f);
 }
 
 typedef struct {
   const fc_task_setup *task;
   const char *group;
   const fc_store_reader *r;
-  float *weights;
 } reading;
 
-static fc_err get(void *arg, const fc_tensor *t) {
-  const reading *g = arg;
-  char path[256];
-  int64_t count = 0, size = t->rows * t->cols;
-  snprintf(path, sizeof path, "%s/%s", g->group, t->name);
-  FC_TRY(fc_store_count(g->r, path, &count));
-  FC_CHECK(count == size, SHAPE, "%s has %lld weights, the base needs %lld", path, (long long)count,
-           (long long)size);
-  return fc_store_get_f32(g->r, path, 0, size, g->weights + t->offset);
-}
-
 static fc_err read_all(void *arg, float *weights) {
-  reading *g = arg;
-  g->weights = weights;
-  return each_tensor(g->task, get, g);
+  const reading *g = arg;
+  size_t n = 0, found = 0;
+  const fc_tensor *t = fc_model_tensors(g->task->model, &n);
+  for (size_t i = 0; i < n; i++) {
+    char path[256];
+    int64_t count = 0, size = t[i].rows * t[i].cols;
+    snprintf(path, sizeof path, "%s/%s", g->group, t[i].name);
+    if (!fc_store_has(g->r, path)) continue;
+    found++;
+    FC_TRY(fc_store_count(g->r, path, &count));
+    FC_CHECK(count == size, SHAPE, "%s has %lld weights, the base needs %lld", path,
+             (long long)count, (long long)size);
+    FC_TRY(fc_store_get_f32(g->r, path, 0, size, weights + t[i].offset));
+  }
+  FC_CHECK(found > 0, DATA, "%s has no tensor of the base", g->group);
+  return FC_ERR_OK;
 }
 
 fc_err fc_merged_get(const fc_comm *comm, fc_task_setup *task, const char *group,

@@ -1,7 +1,11 @@
 /* method_deft.c - DEFT [Wu+ 2024b]: the trained blocks are shared out among the devices, each block
  * to one of them, so that the round is short: devices go forward through everything and back down
  * to their deepest block only. Which blocks and how much band: the solver `deft`. Devices that get
- * no block sit the round out. */
+ * no block sit the round out.
+ *
+ * The solver's rates are proportional to the share of the band. Where noise depends on the share
+ * (cell.noise allocated), they are those of equal shares: the plan is then an estimate, and its
+ * bound none. */
 #include "cut.h"
 #include "fedcell/fc_solver.h"
 #include <math.h>
@@ -28,8 +32,8 @@ static double work(const fc_federation *fed, const fc_cut *cut, int q, int n, bo
 }
 
 /* The work is head + L forward + q activation + n weight: what each is, from the work of the last
- * blocks. */
-static void find_work(const fc_federation *fed, const fc_cut *cut, fc_deft_problem *p) {
+ * blocks. The gradients of a trained head, which the last block's owner computes, count for all. */
+void fc_deft_work(const fc_federation *fed, const fc_cut *cut, fc_deft_problem *p) {
   double one = work(fed, cut, 1, 1, false), deep = work(fed, cut, 2, 1, false);
   double two = work(fed, cut, 2, 2, false), all = work(fed, cut, 1, 1, true);
   p->activation_flop_per_block = deep - one;
@@ -75,7 +79,7 @@ static fc_err find_problem(const fc_federation *fed, deft_state *s) {
                                  .bandwidth = FC_DEFT_OPTIMAL};
   for (int i = 0; i < 3; i++)
     if (strcmp(matching, methods[i]) == 0) s->problem.method = i;
-  find_work(fed, &s->cut, &s->problem);
+  fc_deft_work(fed, &s->cut, &s->problem);
   find_sizes(fed, s, &s->problem);
   return FC_ERR_OK;
 }
@@ -111,9 +115,13 @@ static fc_err solve(fc_federation *fed, fc_round *round, const columns *c) {
   fc_deft_problem p = s->problem;
   fc_deft_solution found = {.first_block = c->first, .blocks = c->blocks, .bandwidth_hz = c->band};
   fc_reduction over = fc_comm_reduction(fed->comm);
+  double most = 0;
+  for (uint32_t i = 0; i < round->n; i++) most = fmax(most, round->all[i].samples);
   for (uint32_t i = 0; i < round->count; i++) {
-    fc_link link = fc_link_of(fed, round, &round->all[round->first + i]);
-    c->flops[i] = link.profile.compute_flops;
+    const fc_participant *k = &round->all[round->first + i];
+    fc_link link = fc_link_of(fed, round, k);
+    /* one without samples would leave its blocks as they are */
+    c->flops[i] = k->samples > 0 || most == 0 ? link.profile.compute_flops : 0.0;
     c->memory[i] = link.profile.memory_bytes;
     c->down[i] = link.down;
     c->up[i] = link.up;
@@ -127,7 +135,7 @@ static fc_err solve(fc_federation *fed, fc_round *round, const columns *c) {
   FC_CHECK(found.answer.status == FC_OPTIMAL, USAGE, "round %lld: no plan is possible: %s",
            (long long)round->number, found.answer.reason);
   round->notes.planned_s = found.latency_s;
-  round->notes.lower_bound_s = found.lower_bound_s;
+  if (fc_rates_are_proportional(fed)) round->notes.lower_bound_s = found.lower_bound_s;
   return FC_ERR_OK;
 }
 
@@ -169,15 +177,21 @@ static void bill(const fc_federation *fed, const fc_round *round, fc_participant
   bill_as(fed, fed->method_state, p);
 }
 
-/* The owner of an equal share of the blocks, in the middle. */
+/* The owner of an equal share of the blocks, in the middle; as many as can be own some. The fastest
+ * round often has fewer owners. */
 static fc_err expect(const fc_federation *fed, fc_participant *p) {
   deft_state s = {0};
   FC_TRY(find_problem(fed, &s));
   int64_t devices = fc_participants_per_round(&fed->set, fc_cell_devices(fed->cell));
-  int blocks = (int)s.problem.blocks, n = (int)(blocks / (devices < blocks ? devices : blocks));
+  int blocks = (int)s.problem.blocks, owners = (int)(devices < blocks ? devices : blocks);
+  int n = blocks / owners;
   int first = s.cut.first + (blocks - n) / 2;
   p->scope = (fc_scope){.first_block = first, .next_block = first + n};
   bill_as(fed, &s, p);
+  double share = (double)owners / (double)devices;
+  p->load.flop *= share;
+  p->load.downlink_bits *= share;
+  p->load.uplink_bits = s.cut.update_weights * s.cut.bits / (double)devices; /* all, but once */
   return FC_ERR_OK;
 }
 

@@ -8,8 +8,7 @@
 typedef struct {
   fc_cut cut;
   fc_emulator *emulator;
-  bool sends_factors; /* down: low-rank factors alone */
-  double factors;     /* of the emulator */
+  double factors; /* weights of the emulator's low-rank factors */
   float epsilon;
 } fedbiot_state;
 
@@ -77,7 +76,6 @@ static fc_err create(fc_federation *fed, void **state) {
   *state = s;
   FC_TRY(fc_agree(fed->comm, err));
   FC_TRY(create_emulator(fed, s));
-  s->sends_factors = fc_config_string(fed->cfg, "fedbiot.dispatch")[0] == 'l';
   s->factors = (double)fc_emulator_factors(s->emulator);
   s->epsilon = (float)fc_config_real(fed->cfg, "fedbiot.epsilon");
   return fc_agree(fed->comm, fc_cut_of(fed, &s->cut));
@@ -91,25 +89,37 @@ static fc_err plan(fc_federation *fed, fc_round *round) {
                           round);
 }
 
+static bool sends_factors(const fc_config *cfg) {
+  return fc_config_string(cfg, "fedbiot.dispatch")[0] == 'l';
+}
+
+static void bill_as(const fc_federation *fed, const fc_cut *cut, double factors,
+                    fc_participant *p) {
+  fc_cut_bill(fed, cut, p);
+  if (sends_factors(fed->cfg)) p->load.downlink_bits = (factors + cut->update_weights) * cut->bits;
+}
+
 static void bill(const fc_federation *fed, const fc_round *round, fc_participant *p) {
   const fedbiot_state *s = fed->method_state;
   (void)round;
-  fc_cut_bill(fed, &s->cut, p);
-  if (s->sends_factors) p->load.downlink_bits = (s->factors + s->cut.update_weights) * s->cut.bits;
+  bill_as(fed, &s->cut, s->factors, p);
 }
 
 /* Of the original, told in the proportion of blocks that the emulator keeps. */
 static fc_err expect(const fc_federation *fed, fc_participant *p) {
   fc_cut cut;
   int *layer = NULL;
+  double factors = 0;
   fc_emulator_plan emulator;
   FC_TRY(fc_cut_of(fed, &cut));
   FC_TRY(emulator_plan(fed, &emulator, &layer));
+  fc_err err = fc_emulator_expect_factors(fed, &emulator, &factors);
+  fc_free(layer);
+  FC_TRY(err);
   cut.cost.is_planned = true;
   p->pruning = 1.0 - (double)(emulator.layers - emulator.adapter) / cut.first;
-  fc_cut_bill(fed, &cut, p);
+  bill_as(fed, &cut, factors, p);
   p->pruning = 0;
-  fc_free(layer);
   return FC_ERR_OK;
 }
 

@@ -8,10 +8,11 @@
  *
  * Where noise depends on the share (cell.noise allocated), rates are not proportional to B_k, which
  * the problem supposes: it is then solved again with the efficiency that each link has at its last
- * share, until the shares stay. */
+ * share, until the shares stay. All then end together, but it is not proved to be the optimum. */
 #include "cut.h"
 #include "emulator.h"
 #include "fedcell/fc_solver.h"
+#include "merged.h"
 #include <math.h>
 #include <string.h>
 
@@ -92,12 +93,16 @@ static fc_err more_bytes(const fc_federation *fed, int ranks, int threads, doubl
                          double *node_bytes) {
   int *layer = NULL;
   fc_emulator_plan emulator;
-  if (!server_trains(fed->cfg)) return FC_ERR_OK;
-  fc_err err = emulator_plan(fed, &emulator, &layer);
-  if (err == FC_ERR_OK)
-    err = fc_emulator_bytes(fed, &emulator, ranks, threads, rank_bytes, node_bytes);
-  fc_free(layer);
-  return err;
+  double sorting = fc_sort_bytes(fed, threads);
+  if (server_trains(fed->cfg)) {
+    fc_err err = emulator_plan(fed, &emulator, &layer);
+    if (err == FC_ERR_OK)
+      err = fc_emulator_bytes(fed, &emulator, ranks, threads, rank_bytes, node_bytes);
+    fc_free(layer);
+    FC_TRY(err);
+  }
+  *rank_bytes = fmax(*rank_bytes, sorting); /* one before the other */
+  return FC_ERR_OK;
 }
 
 static void check(fc_config *cfg) {
@@ -208,7 +213,7 @@ static fc_err take_shares(const fc_federation *fed, fc_round *round, const colum
   *change = 0;
   for (uint32_t i = 0; i < round->count; i++) {
     fc_participant *p = &round->all[round->first + i];
-    *change = fmax(*change, fabs(c->bandwidth[i] / p->bandwidth_hz - 1.0));
+    *change = fc_exact_larger(*change, fabs(c->bandwidth[i] / p->bandwidth_hz - 1.0));
     p->bandwidth_hz = c->bandwidth[i];
     p->pruning = c->pruning[i];
   }
@@ -221,13 +226,14 @@ static fc_err plan_jointly(fc_federation *fed, jcpba_state *s, fc_round *round) 
   columns c = {0};
   double change = 1;
   fc_err err = fc_agree(fed->comm, columns_create(round->count, &c));
-  bool proportional = strcmp(fc_config_string(fed->cfg, "cell.noise"), "total") == 0 &&
-                      strcmp(fc_config_string(fed->cfg, "cell.server_power"), "full") == 0;
+  bool proportional = fc_rates_are_proportional(fed);
   for (int i = 0; i < MOST && err == FC_ERR_OK && change > SETTLED; i++) {
     err = solve_once(fed, s, round, &c);
     if (err == FC_ERR_OK) err = take_shares(fed, round, &c, &change);
     if (proportional) break;
   }
+  if (!proportional)
+    round->notes.lower_bound_s = (double)NAN; /* of other rates than the optimum's */
   fc_free(c.flops);
   return err;
 }
@@ -317,6 +323,7 @@ static fc_err expect(const fc_federation *fed, fc_participant *p) {
   fc_cut_view(fed, &cut, p->pruning, view);
   p->scope.view = view;
   fc_cut_bill(fed, &cut, p);
+  p->scope.view = NULL;
   fc_free(view);
   return FC_ERR_OK;
 }
@@ -342,6 +349,12 @@ static fc_err load(fc_federation *fed, const fc_store_reader *r) {
   return s->emulator ? fc_emulator_load(fed, s->emulator, r) : FC_ERR_OK;
 }
 
+/* The adapter was evaluated on the emulator that the server tuned. */
+static void put_final(fc_federation *fed, fc_store_file *f) {
+  const jcpba_state *s = fed->method_state;
+  if (s->emulator) fc_merged_put_blocks(fed, s->cut.first, "/final/base", f);
+}
+
 #define METHOD_OF(id, text, planner_of)                                                            \
   const fc_method fc_method_##id = {.name = #id,                                                   \
                                     .meaning = (text),                                             \
@@ -357,7 +370,8 @@ static fc_err load(fc_federation *fed, const fc_store_reader *r) {
                                     .expect = expect,                                              \
                                     .more_bytes = more_bytes,                                      \
                                     .save = save,                                                  \
-                                    .load = load}
+                                    .load = load,                                                  \
+                                    .put_final = put_final}
 
 METHOD_OF(jcpba,
           "devices tune the last blocks; the others come pruned for each device, at rates and "

@@ -6,7 +6,10 @@
  * the solver `split`.
  *
  * What is computed is what fedlora computes, since nothing is lost on the link; what differs is
- * where, and hence what crosses the radio and how long it takes. */
+ * where, and hence what crosses the radio and how long it takes.
+ *
+ * The solver's rates are proportional to the share of the band; where noise depends on the share
+ * (cell.noise allocated), they are those of equal shares, and the planned time is an estimate. */
 #include "cut.h"
 #include "fedcell/fc_solver.h"
 #include <math.h>
@@ -115,12 +118,20 @@ static fc_split_problem problem_of(const split_state *s, const fc_round *round, 
   return p;
 }
 
-/* Selects among the round's candidates; *latency_s: of those selected. */
+/* Selects among the round's candidates. Where fading lets none of them meet the deadline, those who
+ * end first take the round: it is the budget's slot, not the cell's deadline. */
 static fc_err schedule(fc_federation *fed, fc_round *round, const fc_split_problem *p,
                        const columns *c) {
   fc_reduction over = fc_comm_reduction(fed->comm);
   fc_split_solution found = {.selected = c->selected, .bandwidth_hz = c->band};
-  FC_TRY(fc_split_solve(p, &over, &found));
+  FC_TRY(fc_agree(fed->comm, fc_split_solve(p, &over, &found)));
+  if (found.answer.status == FC_INFEASIBLE && p->budget != FC_SPLIT_LATENCY) {
+    fc_split_problem fastest = *p;
+    fastest.budget = FC_SPLIT_LATENCY;
+    fastest.penalty_weight = 0;
+    fastest.latency_queue = 1;
+    FC_TRY(fc_agree(fed->comm, fc_split_solve(&fastest, &over, &found)));
+  }
   FC_CHECK(found.answer.status == FC_OPTIMAL, USAGE, "round %lld: no plan is possible: %s",
            (long long)round->number, found.answer.reason);
   round->notes.planned_s = found.latency_s;
@@ -243,15 +254,17 @@ static fc_err find_full_round(fc_federation *fed, split_state *s, fc_round *roun
   return FC_ERR_OK;
 }
 
-/* A device may spend that share of what it spends in the average round, with an equal band. */
+/* A device may spend that share of what it would on average if it took part whenever it is drawn,
+ * with an equal band. */
 static void find_energy_budgets(const fc_federation *fed, split_state *s) {
   double limit = fc_config_real(fed->cfg, "splitlora.limit");
   double n = (double)fc_participants_per_round(&fed->set, fc_cell_devices(fed->cell));
   double band = fc_cell_bandwidth_hz(fed->cell) / n, M = s->problem.iterations;
+  double drawn = n / fc_cell_devices(fed->cell);
   for (uint32_t d = 0; d < fc_cell_devices(fed->cell); d++) {
     fc_profile p = fc_cell_profile(fed->cell, d);
     double rate = fc_cell_rate_bps(fed->cell, band, p.tx_power_w, p.pathloss);
-    s->budget[d] = limit * M *
+    s->budget[d] = limit * drawn * M *
                    (p.tx_power_w * s->problem.uplink_bits / rate +
                     s->problem.device_flop * p.energy_per_flop_j);
   }
@@ -282,7 +295,6 @@ static fc_err create(fc_federation *fed, void **state) {
   if (err == FC_ERR_OK && s->problem.budget == FC_SPLIT_ENERGY)
     err = fc_alloc(devices, sizeof *s->budget, &s->budget);
   FC_TRY(fc_agree(fed->comm, err));
-  fed->method_state = s; /* the plan looks for it there */
   FC_TRY(look_at_average(fed, s));
   if (s->problem.budget != FC_SPLIT_LATENCY) s->problem.deadline_s = s->full_s;
   if (s->budget) find_energy_budgets(fed, s);
@@ -313,6 +325,7 @@ const fc_method fc_method_splitlora = {
     .meaning = "embeddings and head on the devices, blocks with low-rank copies on the server; "
                "devices are scheduled under a long-term budget",
     .uses_radio = true,
+    .plans_by_rounds = true,
     .create = create,
     .destroy = destroy,
     .plan = plan,

@@ -15,7 +15,8 @@ static const fc_column round_columns[] = {
     {"test_loss", "nat", "mean loss on the test part; NaN where not evaluated", FC_COLUMN_F64},
     {"test_accuracy", "", "share of right answers on the test part", FC_COLUMN_F64},
     {"sim_time_s", "s", "simulated time since the start", FC_COLUMN_F64},
-    {"round_time_s", "s", "simulated time of this round: the slowest participant's", FC_COLUMN_F64},
+    {"round_time_s", "s",
+     "simulated time of this round: the slowest participant's, and the server's", FC_COLUMN_F64},
     {"energy_j", "J", "energy of all participants in this round", FC_COLUMN_F64},
     {"uplink_bits", "bit", "sent by all participants", FC_COLUMN_F64},
     {"downlink_bits", "bit", "sent to all participants", FC_COLUMN_F64},
@@ -235,7 +236,8 @@ static void put_profile(fc_federation *fed, fc_store_file *f) {
 static void put_adapter(fc_federation *fed, fc_store_file *f) {
   size_t n = 0;
   if (fed->method->keeps_device_models) return;
-  const fc_trainable_part *part = fc_trainable_parts(fed->task.trainable, &n);
+  const fc_trainable *named = fed->named_as ? fed->named_as : fed->task.trainable;
+  const fc_trainable_part *part = fc_trainable_parts(named, &n);
   for (int m = 0; m < fed->set.modules; m++) {
     char group[32] = "/final/adapter";
     if (m > 0) snprintf(group, sizeof group, "/final/adapter_%d", m);

@@ -166,7 +166,8 @@ static void expect_export(const char *const *sets, const char *result, const flo
   assert_non_null(mkdtemp(adapter));
   assert_non_null(mkdtemp(folder));
   snprintf(message, sizeof message,
-           "%s: the run has merged its adapters into the base; export that too (--base FOLDER)",
+           "%s: the run has changed the base that its adapter belongs to; export that too (--base "
+           "FOLDER)",
            result);
   FAILS(fc_federation_export(comm, cfg, result, adapter, NULL, FC_DTYPE_F32, &mean), USAGE,
         message);
