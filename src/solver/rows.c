@@ -70,7 +70,7 @@ fc_err fc_rows_agree(const fc_reduction *over, fc_err mine) {
   double failed = mine != FC_ERR_OK;
   FC_TRY(fc_max_over(over, &failed, 1));
   FC_TRY(mine);
-  FC_CHECK(failed == 0, PEER, "another rank has no memory for its part of the problem");
+  FC_CHECK(failed == 0, PEER, "another rank is out of memory for its part of the problem");
   return FC_ERR_OK;
 }
 

@@ -104,6 +104,24 @@ static void in_methods_of_many_ranks(void **state) {
   fail_everywhere(whole_run, SETS(TINY, "federation.method=flora", "lowrank.ranks=[1, 3]"), 44, 5);
 }
 
+/* Pruned, thinned, shared-out and split models; what is tuned at the server. */
+#define CUT                                                                                        \
+  TINY, "model.layers=3", "data.public_fraction=0.3", "jcpba.importance_samples=8",                \
+      "server.first_steps=1", "server.tune_steps=1", "server.rank=2", "server.batch=8"
+
+static void in_methods_that_cut_the_model(void **state) {
+  (void)state;
+  fail_everywhere(whole_run,
+                  SETS(CUT, "federation.method=jcpba", "adapter.last_blocks=1", "cell.noise=total"),
+                  60, 7);
+  fail_everywhere(
+      whole_run,
+      SETS(CUT, "federation.method=fedbiot", "adapter.last_blocks=1", "fedbiot.drop=0.5"), 63, 7);
+  fail_everywhere(whole_run, SETS(CUT, "federation.method=deft", "adapter.last_blocks=3"), 66, 7);
+  fail_everywhere(whole_run, SETS(CUT, "federation.method=splitlora", "splitlora.budget=energy"),
+                  69, 7);
+}
+
 /* What was half read from the checkpoint is given back too. */
 static void in_a_resumed_run(void **state) {
   (void)state;
@@ -112,6 +130,17 @@ static void in_a_resumed_run(void **state) {
   assert_int_equal(run_to(cfg, scratch_path("out.h5"), false, &stop), FC_ERR_STOPPED);
   fc_config_destroy(&cfg);
   fail_everywhere(resumed_run, SETS(TINY, "federation.method=local"), 50, 3);
+}
+
+static void in_a_resumed_run_with_an_emulator(void **state) {
+  (void)state;
+  volatile sig_atomic_t stop = 1;
+  const char *const *sets =
+      SETS(CUT, "federation.method=fedbiot", "adapter.last_blocks=1", "fedbiot.drop=0.5");
+  fc_config *cfg = small_config(sets);
+  assert_int_equal(run_to(cfg, scratch_path("out.h5"), false, &stop), FC_ERR_STOPPED);
+  fc_config_destroy(&cfg);
+  fail_everywhere(resumed_run, sets, 61, 11);
 }
 
 static void in_pretraining(void **state) {
@@ -143,7 +172,9 @@ static int run(void) {
                                      cmocka_unit_test(in_a_resumed_run),
                                      cmocka_unit_test(in_pretraining),
                                      cmocka_unit_test(in_an_export),
-                                     cmocka_unit_test(in_methods_of_many_ranks)};
+                                     cmocka_unit_test(in_methods_of_many_ranks),
+                                     cmocka_unit_test(in_methods_that_cut_the_model),
+                                     cmocka_unit_test(in_a_resumed_run_with_an_emulator)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

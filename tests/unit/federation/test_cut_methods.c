@@ -274,7 +274,7 @@ static void faults_are_told(void **state) {
        "adapter.last_blocks = 0 (default): must be at least 1 and leave blocks to the emulator "
        "(model.layers = 1) for federation.method = jcpba"},
       {{"federation.method=deft"},
-       "adapter.last_blocks = 0 (default): must be 2 to 128 for federation.method = deft, which "
+       "adapter.last_blocks = 0 (default): must be 2 to 96 for federation.method = deft, which "
        "shares "
        "these "
        "blocks out"},
