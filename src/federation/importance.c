@@ -52,10 +52,9 @@ static fc_err score_blocks(const scores *s, int64_t first, int64_t count) {
 static fc_err score_own_blocks(const scores *s) {
   const fc_comm *comm = s->fed->comm;
   int64_t blocks = (s->n + s->fed->set.local.batch - 1) / s->fed->set.local.batch, first, count;
-  int threads = s->fed->threads.n;
   fc_err_carry carry = {0};
   fc_comm_share(blocks, comm->size, comm->rank, &first, &count);
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(s->fed->threads.n)
   {
     int64_t from = 0, own = 0;
     fc_comm_share(count, omp_get_num_threads(), omp_get_thread_num(), &from, &own);
