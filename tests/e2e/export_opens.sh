@@ -31,6 +31,23 @@ FEDCELL_DATA=$TEST_TMP/data fedcell_on 1 run "$small" --quiet --output "$TEST_TM
 expect_failure 1 "model.base = tiny is neither embedded nor random nor a folder or file that can be read" \
   "$FEDCELL" run "$small" --set model.base=tiny --output "$TEST_TMP/x.h5"
 
+# methods that cut the model: blocks are told as the original counts them, and an emulator that the
+# server has tuned goes with the adapter
+settings_of fedbiot
+fedcell_on 2 run "$small" --quiet --output "$TEST_TMP/thinned.h5" "${settings[@]}"
+fedcell_on 1 export "$TEST_TMP/thinned.h5" "$TEST_TMP/thinned" >/dev/null
+fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/whole.h5" --set model.layers=3 --set adapter.last_blocks=1 \
+  --set data.public_fraction=0.2 --set "adapter.init=$TEST_TMP/thinned"
+[[ $(loss "$TEST_TMP/whole.h5" FIRST) == "$(loss "$TEST_TMP/thinned.h5" LAST)" ]] || fail "fedbiot: not the adapter of the original"
+settings_of jcpba
+fedcell_on 2 run "$small" --quiet --output "$TEST_TMP/tuned.h5" "${settings[@]}"
+expect_failure 2 "the run has changed the base that its adapter belongs to; export that too (--base FOLDER)" \
+  "$FEDCELL" export "$TEST_TMP/tuned.h5" "$TEST_TMP/tuned"
+fedcell_on 1 export "$TEST_TMP/tuned.h5" "$TEST_TMP/tuned" --base "$TEST_TMP/tuned-base" >/dev/null
+fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/whole.h5" --overwrite --set model.layers=3 --set adapter.last_blocks=1 \
+  --set data.public_fraction=0.2 --set "adapter.init=$TEST_TMP/tuned" --set "model.base=$TEST_TMP/tuned-base"
+[[ $(loss "$TEST_TMP/whole.h5" FIRST) == "$(loss "$TEST_TMP/tuned.h5" LAST)" ]] || fail "jcpba: not the emulator that was tuned"
+
 # the base in half the size, as what config.json says
 "$FEDCELL" export "$run" "$TEST_TMP/half" --base "$TEST_TMP/half-base" --dtype bfloat16 >"$TEST_TMP/told"
 grep -q '"torch_dtype": "bfloat16"' "$TEST_TMP/half-base/config.json" || fail "config.json does not say bfloat16"
