@@ -2,6 +2,7 @@
 and real ones from the program. test_schema.py checks that the two look alike."""
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
@@ -119,9 +120,9 @@ class FolderTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
 
-# Once for all tests; the folder goes when Python ends.
+# Once for all tests; the folders go when Python ends.
 REAL_RUNS = """
-. tests/e2e/common.sh
+mkdir "$TEST_TMP/results"
 for method in fedlora local centralised; do
   for seed in 1 2; do
     "$FEDCELL" run "$small" --quiet --set seed=$seed --set federation.method=$method \\
@@ -129,22 +130,55 @@ for method in fedlora local centralised; do
   done
 done
 """
-_real = None
+# The folders that the sweeps jcpba-* make, smaller: a random GPT-2 that learns which tokens there are,
+# fewer seeds, for heterogeneity two methods only.
+JCPBA_RUNS = """
+mkdir -p "$TEST_TMP"/results/jcpba-{loss,overhead,heterogeneity}
+learns=(--set model.family=gpt2 --set model.vocab=512 --set adapter.dropout=0 --set adapter.targets=[all-linear]
+  --set data.dataset=generated-problems --set data.split=iid --set federation.rounds=4)
+point() { # FOLDER METHOD SEED NAME OPTION...
+  settings_of "$2"
+  "$FEDCELL" run "$small" --quiet "${settings[@]}" "${learns[@]}" --set seed="$3" "${@:5}" \\
+    --output "$TEST_TMP/results/$1/$2-$3-$4.h5" || exit 1
+}
+speeds() { echo "population.compute_flops={uniform: [$1]}"; }
+for method in jcpba ubfp fedbiot deft splitlora; do
+  for seed in 1 2; do point jcpba-loss $method $seed problems; done
+  cp "$TEST_TMP/results/jcpba-loss/$method-1-problems.h5" "$TEST_TMP/results/jcpba-overhead"
+done
+for method in jcpba ubfp; do
+  point jcpba-loss $method 1 topics --set data.dataset=generated-topics
+  for seed in 1 2; do
+    point jcpba-heterogeneity $method $seed low --set "$(speeds "1e9, 1.5e9")"
+    point jcpba-heterogeneity $method $seed high --set "$(speeds "0.2e9, 2.5e9")"
+  done
+done
+"""
+
+
+@functools.cache
+def _made(runs):
+    """A temporary folder with what these commands left in its folder `results`."""
+    if not PROGRAM.is_file():
+        raise unittest.SkipTest(f"no program at {PROGRAM} (or FEDCELL)")
+    folder = tempfile.TemporaryDirectory()
+    made = subprocess.run(
+        ["bash", "-c", f". tests/e2e/common.sh\n{runs}"],
+        cwd=ROOT,
+        env={**os.environ, "FEDCELL": str(PROGRAM), "TEST_TMP": folder.name},
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode != 0:
+        raise AssertionError(f"the runs failed: {made.stdout}{made.stderr}")
+    return folder
 
 
 def real_results():
     """A folder with results of the program: three methods, two seeds. Made once for all tests."""
-    global _real
-    if _real is None:
-        if not PROGRAM.is_file():
-            raise unittest.SkipTest(f"no program at {PROGRAM} (or FEDCELL)")
-        _real = tempfile.TemporaryDirectory()
-        folder = pathlib.Path(_real.name)
-        (folder / "results").mkdir()
-        environment = {**os.environ, "FEDCELL": str(PROGRAM), "TEST_TMP": str(folder)}
-        made = subprocess.run(
-            ["bash", "-c", REAL_RUNS], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        if made.returncode != 0:
-            raise AssertionError(f"the runs failed: {made.stdout}{made.stderr}")
-    return pathlib.Path(_real.name) / "results"
+    return pathlib.Path(_made(REAL_RUNS).name) / "results"
+
+
+def jcpba_results():
+    """The same for the sweeps jcpba-*."""
+    return pathlib.Path(_made(JCPBA_RUNS).name) / "results"
