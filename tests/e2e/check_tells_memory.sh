@@ -28,3 +28,9 @@ settings_of switching
 agree modules 2 "${settings[@]}" --set switching.modules=8 --set switching.max_subscriptions=4 \
   --set model.width=256 --set adapter.rank=64 --set population.devices=400 --set data.samples=20000 \
   --set federation.participants=100 --set federation.rounds=1
+# a second model that the server tunes, and the scores of heads and neurons
+for method in jcpba fedbiot; do
+  settings_of $method
+  agree $method 2 "${settings[@]}" --set model.width=256 --set model.ffn=1024 --set server.rank=64 \
+    --set federation.local.batch=32 --set federation.rounds=1
+done
