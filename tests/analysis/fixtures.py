@@ -154,6 +154,34 @@ for method in jcpba ubfp; do
   done
 done
 """
+# The same for the sweeps switching-*: some rounds of the small encoder, no test of its learning.
+SWITCHING_RUNS = """
+mkdir -p "$TEST_TMP"/results/switching-{convergence,bandwidth,accuracy,power}
+settings_of switching
+radio=("${settings[@]:2}" --set switching.affinity=none --set switching.step=0 --set switching.max_subscriptions=1
+  --set data.samples=300 --set federation.rounds=4)
+point() { # FOLDER SEED NAME OPTION...
+  "$FEDCELL" run "$small" --quiet "${radio[@]}" --set seed="$2" "${@:4}" \
+    --output "$TEST_TMP/results/switching-$1/$3-$2.h5" || exit 1
+}
+size() { echo --set population.devices="$1" --set federation.participants="$1"; }
+method() { echo --set federation.method="$1" --set switching.mu="${2-0}"; }
+for seed in 1 2; do
+  for devices in 4 8; do
+    for method in switching fedlora flexlora; do
+      point convergence $seed $method-$devices $(method $method) $(size $devices) --set stop.target_accuracy=0.55
+    done
+    point bandwidth $seed $devices $(method switching) $(size $devices)
+  done
+  for method in switching switching-greedy switching-oneshot; do point accuracy $seed $method $(method $method); done
+  point accuracy $seed energy $(method switching 1e6)
+  point accuracy $seed loss $(method switching) --set switching.affinity=loss
+  for theta in -5 5; do
+    point power $seed max$theta $(method switching 1e5) --set switching.power=max --set cell.outage_snr_db=$theta
+    for mu in 1e5 1e6; do point power $seed $mu$theta $(method switching $mu) --set cell.outage_snr_db=$theta; done
+  done
+done
+"""
 
 
 @functools.cache
@@ -182,3 +210,8 @@ def real_results():
 def jcpba_results():
     """The same for the sweeps jcpba-*."""
     return pathlib.Path(_made(JCPBA_RUNS).name) / "results"
+
+
+def switching_results():
+    """The same for the sweeps switching-*."""
+    return pathlib.Path(_made(SWITCHING_RUNS).name) / "results"

@@ -9,15 +9,21 @@ import tempfile
 import unittest
 from unittest import mock
 
+import h5py
 import nbclient
 import nbformat
 
-from fedcell_results import open_folder
-from fixtures import PROGRAM, ROOT, jcpba_results, real_results
+from fedcell_results import open_folder, open_run
+from fixtures import PROGRAM, ROOT, jcpba_results, real_results, switching_results
 
 NOTEBOOKS = sorted((ROOT / "analysis").glob("*.ipynb"))
-RESULTS = {"quickstart.ipynb": real_results, "jcpba.ipynb": jcpba_results}
+RESULTS = {
+    "quickstart.ipynb": real_results,
+    "jcpba.ipynb": jcpba_results,
+    "switching.ipynb": switching_results,
+}
 JCPBA = ROOT / "analysis" / "jcpba.ipynb"
+SWITCHING = ROOT / "analysis" / "switching.ipynb"
 SECONDS_A_CELL = 120
 
 
@@ -124,6 +130,58 @@ class JcpbaTest(unittest.TestCase):
         self.assertIn("against the best", texts(notebook, "saving-table"))
         self.assertIn("The least growth has `jcpba`", texts(notebook, "heterogeneity-table"))
         self.assertIn("above its bound", texts(notebook, "optimality-table"))
+
+
+class SwitchingTest(unittest.TestCase):
+    def test_without_results_says_how_to_make_them_and_goes_on(self):
+        with tempfile.TemporaryDirectory() as empty:
+            shown = texts(execute(SWITCHING, empty))
+        for name in ("convergence", "bandwidth", "accuracy", "power"):
+            self.assertIn(
+                f"`jobs/sweep-local.sh jobs/sweeps/switching-{name}.yaml` makes them", shown
+            )
+
+    def test_some_runs_only(self):
+        """A sweep that has just begun: no switching here, one power there."""
+        with tempfile.TemporaryDirectory() as begun:
+            for name in ("convergence/fedlora-4-1", "accuracy/energy-1", "power/1e6-5-1"):
+                there = pathlib.Path(begun) / f"switching-{name}.h5"
+                there.parent.mkdir()
+                shutil.copy(switching_results() / f"switching-{name}.h5", there)
+            notebook = execute(SWITCHING, begun)
+        self.assertIn("<td>", texts(notebook, "convergence-table"))
+        self.assertEqual(texts(notebook, "saving-table"), "")
+        self.assertNotIn("beside switching", texts(notebook, "accuracy-table"))
+        self.assertNotIn("Beside maximum power", texts(notebook, "power-table"))
+
+    def test_a_target_that_some_run_misses_gives_a_lower_bound(self):
+        """Of two seeds of fedlora one is made to end below the target, after 3 rounds."""
+        with tempfile.TemporaryDirectory() as changed:
+            folder = pathlib.Path(changed) / "switching-convergence"
+            shutil.copytree(switching_results() / folder.name, folder)
+            with h5py.File(folder / "fedlora-8-1.h5", "r+") as file:
+                accuracy = file["rounds/test_accuracy"]
+                self.assertEqual(len(accuracy), 4)  # rounds 0 to 3
+                accuracy[...] = [0.1, 0.1, 0.1, 0.1]
+            notebook = execute(SWITCHING, changed)
+        self.assertIn("<td>≥ 2 (1 of 2)</td>", texts(notebook, "convergence-table"))
+        row = texts(notebook, "saving-table").split("<th>fedlora</th>")[1].split("</tr>")[0]
+        self.assertEqual(row.count("<td>-</td>"), 2)  # at K = 8 and over all K
+
+    def test_figures_are_those_of_the_files(self):
+        notebook = execute(SWITCHING, switching_results())
+        saved = []
+        for seed in (1, 2):
+            mean = {}
+            for name in ("1e6", "max"):
+                path = switching_results() / "switching-power" / f"{name}-5-{seed}.h5"
+                mean[name] = open_run(path).participation["power_w"].mean()
+            saved.append(100 * (1 - mean["1e6"] / mean["max"]))
+        self.assertGreater(min(saved), 0)
+        self.assertIn(f"<td>-{sum(saved) / 2:.0f} ±", texts(notebook, "power-table"))
+        steps = open_folder(switching_results() / "switching-bandwidth").rounds()["bandwidth_steps"]
+        self.assertIn(f"At most {steps.max():g} trial delays", texts(notebook, "bandwidth-table"))
+        self.assertEqual(texts(notebook, "bound-table").count("<td>100 %</td>"), 5)
 
 
 if __name__ == "__main__":
