@@ -4,15 +4,16 @@
 . tests/e2e/common.sh
 
 common=(--quiet --set federation.rounds=16 --set checkpoint.every_rounds=1)
-began=${EPOCHREALTIME/./}
 methods=(fedlora local centralised fedfull hetlora flexlora flora jcpba fedbiot deft switching)
+# what a run takes here and now: the moments of the kills lie within it
+declare -A lasts
 for method in "${methods[@]}"; do
   settings_of "$method"
+  began=${EPOCHREALTIME/./}
   fedcell_on 2 run "$small" "${common[@]}" "${settings[@]}" \
     --output "$TEST_TMP/whole-$method.h5"
+  lasts[$method]=$((${EPOCHREALTIME/./} - began))
 done
-# what a run takes here and now: the moments of the kills lie within it
-lasts=$(((${EPOCHREALTIME/./} - began) / ${#methods[@]}))
 
 kills=0
 for ((try = 0; try < 16; try++)); do
@@ -23,7 +24,7 @@ for ((try = 0; try < 16; try++)); do
   mpi_run "$ranks" "$FEDCELL" run "$small" "${common[@]}" "${settings[@]}" \
     --output "$out" >/dev/null 2>&1 &
   job=$!
-  sleep "$(awk -v r=$RANDOM -v t=$lasts 'BEGIN { printf "%.2f", 1e-6 * t * (0.1 + 0.6 * r / 32768) }')"
+  sleep "$(awk -v r=$RANDOM -v t="${lasts[$method]}" 'BEGIN { printf "%.2f", 1e-6 * t * (0.1 + 0.6 * r / 32768) }')"
   # the ranks themselves, not the launcher, which would tidy up
   pkill -KILL -f -- "--output $out" || true
   wait "$job" || kills=$((kills + 1))
