@@ -80,11 +80,7 @@ class PrunedParity(unittest.TestCase):
     def check(self, what, loss):
         generator = torch.Generator().manual_seed(3)
         torch.manual_seed(3)
-        layers, parity.LAYERS = parity.LAYERS, BLOCKS
-        try:
-            model = parity.random_model("gpt2", loss, generator)
-        finally:
-            parity.LAYERS = layers
+        model = parity.random_model("gpt2", loss, generator, BLOCKS)
         batches = [parity.random_batch("gpt2", lengths, generator) for lengths in parity.LENGTHS]
         optimizer = parity.OPTIMIZERS["adamw"]
         job = {"loss": loss, "labels": parity.LABELS if loss == "classify" else 0, "target_modules": LAST[what], "rank": RANK, "alpha": 8,
