@@ -105,8 +105,8 @@ fc_err fc_rows_gather(const fc_reduction *over, const fc_rows_here *here,
 
 void fc_infeasible(fc_answer *answer, const char *format, ...) {
   va_list args;
-  va_start(args, format);
   answer->status = FC_INFEASIBLE;
+  va_start(args, format);
   vsnprintf(answer->reason, sizeof answer->reason, format, args);
   va_end(args);
 }
