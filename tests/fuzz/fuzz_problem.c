@@ -36,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static size_t solvers;
   if (size == 0) return 0;
   while (fc_solver_at(solvers)) solvers++;
+  require(solvers > 0);
   const fc_solver *solver = fc_solver_at(data[0] % solvers);
   size_t before = fc_mem_current_bytes();
   void *problem = NULL;

@@ -144,11 +144,10 @@ static void rows_are_scattered_and_gathered(void **state) {
   }
 }
 
-/* The exact sum of items that lie on any ranks is the sum of all of them on one. */
 /* Rank r brings 3 r floats (rank 0 none); every rank is root once. */
 static void joined_in_rank_order(void **state) {
   (void)state;
-  int64_t counts[64], total = 0, n = 3 * comm->rank;
+  int64_t counts[64] = {0}, total = 0, n = 3 * comm->rank;
   float own[3 * 64], all[3 * 64 * 64];
   assert_true(comm->size <= 64);
   for (int rank = 0; rank < comm->size; rank++) total += counts[rank] = 3 * rank;
@@ -163,6 +162,7 @@ static void joined_in_rank_order(void **state) {
   }
 }
 
+/* The exact sum of items that lie on any ranks is the sum of all of them on one. */
 static void exact_sums_do_not_know_the_ranks(void **state) {
   (void)state;
   enum { ITEMS = 5000 };
