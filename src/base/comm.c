@@ -149,31 +149,47 @@ void fc_comm_share(int64_t n, int size, int rank, int64_t *first, int64_t *count
   *count = each + (rank < extra ? 1 : 0);
 }
 
-/* Shares of more than PIECE doubles go in several messages, which MPI keeps in order. */
-static fc_err send_doubles(const fc_comm *comm, const double *x, int64_t n, int to) {
+/* Numbers of one kind between two ranks; more than PIECE go in several messages, which MPI keeps in
+ * order. */
+typedef struct {
+  MPI_Datatype type;
+  size_t bytes; /* of each */
+} number;
+
+static fc_err send_numbers(const fc_comm *comm, number kind, const void *x, int64_t n, int to) {
   for (int64_t at = 0; at < n; at += PIECE) {
     int piece = (int)(n - at < PIECE ? n - at : PIECE);
-    MPI_TRY(MPI_Send(x + at, piece, MPI_DOUBLE, to, 0, comm->world));
+    const char *from = (const char *)x + (size_t)at * kind.bytes;
+    MPI_TRY(MPI_Send(from, piece, kind.type, to, 0, comm->world));
   }
   return FC_ERR_OK;
 }
 
-static fc_err receive_doubles(const fc_comm *comm, double *x, int64_t n, int from) {
+static fc_err receive_numbers(const fc_comm *comm, number kind, void *x, int64_t n, int from) {
   for (int64_t at = 0; at < n; at += PIECE) {
     int piece = (int)(n - at < PIECE ? n - at : PIECE);
-    MPI_TRY(MPI_Recv(x + at, piece, MPI_DOUBLE, from, 0, comm->world, MPI_STATUS_IGNORE));
+    char *to = (char *)x + (size_t)at * kind.bytes;
+    MPI_TRY(MPI_Recv(to, piece, kind.type, from, 0, comm->world, MPI_STATUS_IGNORE));
   }
   return FC_ERR_OK;
+}
+
+static number doubles(void) {
+  return (number){MPI_DOUBLE, sizeof(double)};
+}
+
+static number floats(void) {
+  return (number){MPI_FLOAT, sizeof(float)};
 }
 
 fc_err fc_comm_scatter(const fc_comm *comm, const double *all, int64_t n, double *own) {
   int64_t first = 0, count = 0;
   fc_comm_share(n, comm->size, comm->rank, &first, &count);
-  if (comm->rank != 0) return receive_doubles(comm, own, count, 0);
+  if (comm->rank != 0) return receive_numbers(comm, doubles(), own, count, 0);
   if (count > 0) memcpy(own, all, (size_t)count * sizeof *own);
   for (int rank = 1; rank < comm->size; rank++) {
     fc_comm_share(n, comm->size, rank, &first, &count);
-    FC_TRY(send_doubles(comm, all + first, count, rank));
+    FC_TRY(send_numbers(comm, doubles(), all + first, count, rank));
   }
   return FC_ERR_OK;
 }
@@ -181,37 +197,21 @@ fc_err fc_comm_scatter(const fc_comm *comm, const double *all, int64_t n, double
 fc_err fc_comm_gather(const fc_comm *comm, const double *own, int64_t n, double *all) {
   int64_t first = 0, count = 0;
   fc_comm_share(n, comm->size, comm->rank, &first, &count);
-  if (comm->rank != 0) return send_doubles(comm, own, count, 0);
+  if (comm->rank != 0) return send_numbers(comm, doubles(), own, count, 0);
   if (count > 0) memcpy(all, own, (size_t)count * sizeof *own);
   for (int rank = 1; rank < comm->size; rank++) {
     fc_comm_share(n, comm->size, rank, &first, &count);
-    FC_TRY(receive_doubles(comm, all + first, count, rank));
-  }
-  return FC_ERR_OK;
-}
-
-static fc_err send_floats(const fc_comm *comm, const float *x, int64_t n, int to) {
-  for (int64_t at = 0; at < n; at += PIECE) {
-    int piece = (int)(n - at < PIECE ? n - at : PIECE);
-    MPI_TRY(MPI_Send(x + at, piece, MPI_FLOAT, to, 0, comm->world));
-  }
-  return FC_ERR_OK;
-}
-
-static fc_err receive_floats(const fc_comm *comm, float *x, int64_t n, int from) {
-  for (int64_t at = 0; at < n; at += PIECE) {
-    int piece = (int)(n - at < PIECE ? n - at : PIECE);
-    MPI_TRY(MPI_Recv(x + at, piece, MPI_FLOAT, from, 0, comm->world, MPI_STATUS_IGNORE));
+    FC_TRY(receive_numbers(comm, doubles(), all + first, count, rank));
   }
   return FC_ERR_OK;
 }
 
 fc_err fc_comm_join(const fc_comm *comm, const float *own, int64_t n, const int64_t *counts,
                     float *all, int root) {
-  if (comm->rank != root) return send_floats(comm, own, n, root);
+  if (comm->rank != root) return send_numbers(comm, floats(), own, n, root);
   for (int rank = 0; rank < comm->size; all += counts[rank++]) {
     if (rank != root)
-      FC_TRY(receive_floats(comm, all, counts[rank], rank));
+      FC_TRY(receive_numbers(comm, floats(), all, counts[rank], rank));
     else if (n > 0)
       memcpy(all, own, (size_t)n * sizeof *own);
   }
