@@ -52,9 +52,6 @@ fc_err fc_sort_emulator(fc_federation *fed, const fc_cut *cut);
 /* Local. What that takes on a rank while it lasts. */
 double fc_sort_bytes(const fc_federation *fed, int threads);
 
-/* Local. Which blocks of the model FedBiOT's emulator and adapter are: layer (kept + adapter), of
- * an emulator of so many blocks the kept ones evenly spread, first and last among them. */
-void fc_fedbiot_layers(int emulator, int kept, int layers, int *layer);
 /* Local. gradient += that of epsilon |A - A_received|^2 over the merged weights. */
 void fc_fedbiot_pull(const fc_trainable *t, double epsilon, const float *theta,
                      const float *received, float *gradient);

@@ -6,8 +6,9 @@
 #include <string.h>
 
 struct fc_emulator {
-  fc_emulator_plan plan;
-  int *layer;               /* (plan.layers) */
+  bool distills;
+  int layers, adapter;      /* blocks; of these, the last so many are the adapter's */
+  int *layer;               /* (layers) block of the original that each of them is */
   fc_task_setup original;   /* model, weights and trainable alone are its own */
   fc_threads originals;     /* forward workspaces of the original, if it teaches or is evaluated */
   fc_task_setup tuned;      /* the emulator with what the server trains */
@@ -70,6 +71,10 @@ static fc_err refill(fc_federation *fed, const fc_emulator *e, const fc_trainabl
   return fc_weights_change(fed->comm, fed->task.weights, fed->task.model, fill, &f);
 }
 
+static int adapter_blocks(const fc_config *cfg) {
+  return (int)fc_config_int(cfg, "adapter.last_blocks");
+}
+
 /* ---- creation -------------------------------------------------------------------------------- */
 
 /* Moves the run's model into the emulator's keeping and makes the emulator the run's model. */
@@ -81,7 +86,7 @@ static fc_err make_model(fc_federation *fed, fc_emulator *e) {
   task->model = NULL;
   task->weights = NULL;
   task->trainable = NULL;
-  shape.layers = e->plan.layers;
+  shape.layers = e->layers;
   fc_err err = fc_model_create(&shape, &task->model);
   if (err == FC_ERR_OK) err = fc_task_trainable(fed->cfg, task);
   return fc_agree(fed->comm, err);
@@ -95,35 +100,36 @@ static fc_err make_weights(fc_federation *fed, fc_emulator *e) {
 }
 
 /* Low-rank factors on all linear layers of the emulator's part. */
-static fc_err tuned_parts(const fc_config *cfg, const fc_emulator_plan *plan,
-                          const fc_model *emulator, fc_trainable **out) {
+static fc_err tuned_parts(const fc_config *cfg, const fc_model *emulator, fc_trainable **out) {
   static const char *const targets[] = {"all-linear"};
   const fc_trainable_spec spec = {.targets = targets,
                                   .n_targets = 1,
                                   .lora_rank = (int)fc_config_int(cfg, "server.rank"),
                                   .alpha = (float)fc_config_real(cfg, "server.alpha"),
-                                  .next_block = plan->layers - plan->adapter};
+                                  .next_block =
+                                      fc_model_get_shape(emulator)->layers - adapter_blocks(cfg)};
   return fc_trainable_create(emulator, &spec, out);
 }
 
 static fc_err make_tuned(const fc_federation *fed, fc_emulator *e) {
   e->tuned = fed->task;
   e->tuned.trainable = NULL;
-  FC_TRY(tuned_parts(fed->cfg, &e->plan, fed->task.model, &e->tuned.trainable));
+  FC_TRY(tuned_parts(fed->cfg, fed->task.model, &e->tuned.trainable));
   FC_TRY(fc_alloc(fc_trainable_count(e->tuned.trainable), sizeof *e->psi, &e->psi));
   fc_trainable_init(e->tuned.trainable, fed->seed, e->psi);
   return FC_ERR_OK;
 }
 
-static fc_err make_teachers(fc_emulator *e, int threads) {
+static fc_err make_teachers(const fc_config *cfg, fc_emulator *e, int threads) {
   FC_TRY(fc_alloc((size_t)threads, sizeof *e->distill, &e->distill));
   int original = fc_model_get_shape(e->original.model)->layers;
   for (int i = 0; i < threads; i++)
-    e->distill[i] = (fc_distillation){.teacher = e->originals.thread[i].work,
-                                      .teacher_block = original - e->plan.adapter,
-                                      .student_block = e->plan.layers - e->plan.adapter,
-                                      .hidden_weight = e->plan.hidden_weight,
-                                      .kl_weight = e->plan.kl_weight};
+    e->distill[i] =
+        (fc_distillation){.teacher = e->originals.thread[i].work,
+                          .teacher_block = original - e->adapter,
+                          .student_block = e->layers - e->adapter,
+                          .hidden_weight = (float)fc_config_real(cfg, "server.hidden_weight"),
+                          .kl_weight = (float)fc_config_real(cfg, "server.kl_weight")};
   return FC_ERR_OK;
 }
 
@@ -144,7 +150,7 @@ static fc_err make_threads(fc_federation *fed, fc_emulator *e) {
   FC_TRY(fc_threads_create(&e->tuned, &tuning, threads, &e->tuners));
   e->batch_size = (int)fc_config_int(fed->cfg, "server.batch");
   FC_TRY(fc_alloc((size_t)e->batch_size, sizeof *e->batch, &e->batch));
-  return e->plan.distills ? make_teachers(e, threads) : FC_ERR_OK;
+  return e->distills ? make_teachers(fed->cfg, e, threads) : FC_ERR_OK;
 }
 
 static fc_optimizer_settings optimizer_of(const fc_config *cfg) {
@@ -179,9 +185,9 @@ static fc_err estimated(const fc_federation *fed, const fc_emulator_plan *plan,
   *emulator = fed->task;
   emulator->model = NULL;
   emulator->trainable = NULL;
-  shape.layers = plan->layers;
+  shape.layers = plan->kept + adapter_blocks(fed->cfg);
   FC_TRY(fc_model_create(&shape, &emulator->model));
-  return tuned_parts(fed->cfg, plan, emulator->model, &emulator->trainable);
+  return tuned_parts(fed->cfg, emulator->model, &emulator->trainable);
 }
 
 static void drop_estimated(fc_task_setup *emulator) {
@@ -235,11 +241,19 @@ static fc_err check_public(const fc_federation *fed) {
   return FC_ERR_OK;
 }
 
-static fc_err keep_plan(fc_emulator *e, const fc_emulator_plan *plan) {
-  e->plan = *plan;
-  FC_TRY(fc_alloc((size_t)plan->layers, sizeof *e->layer, &e->layer));
-  memcpy(e->layer, plan->layer, (size_t)plan->layers * sizeof *e->layer);
-  e->plan.layer = e->layer;
+void fc_emulator_blocks(int layers, int adapter, int kept, int *layer) {
+  int others = layers - adapter;
+  for (int i = 0; i < kept; i++)
+    layer[i] = kept > 1 ? (int)((int64_t)i * (others - 1) / (kept - 1)) : 0;
+  for (int i = 0; i < adapter; i++) layer[kept + i] = others + i;
+}
+
+static fc_err keep_plan(const fc_federation *fed, const fc_emulator_plan *plan, fc_emulator *e) {
+  e->distills = plan->distills;
+  e->adapter = adapter_blocks(fed->cfg);
+  e->layers = plan->kept + e->adapter;
+  FC_TRY(fc_alloc((size_t)e->layers, sizeof *e->layer, &e->layer));
+  fc_emulator_blocks(fc_model_get_shape(fed->task.model)->layers, e->adapter, plan->kept, e->layer);
   return FC_ERR_OK;
 }
 
@@ -248,7 +262,7 @@ fc_err fc_emulator_create(fc_federation *fed, const fc_emulator_plan *plan, fc_e
   fc_err err = check_public(fed);
   if (err == FC_ERR_OK) err = fc_alloc(1, sizeof *e, &e);
   *out = e;
-  if (err == FC_ERR_OK) err = keep_plan(e, plan);
+  if (err == FC_ERR_OK) err = keep_plan(fed, plan, e);
   FC_TRY(fc_agree(fed->comm, err));
   FC_TRY(make_model(fed, e));
   FC_TRY(make_weights(fed, e));
@@ -302,8 +316,7 @@ static double flop_per_token(const fc_federation *fed, const fc_emulator *e) {
       .with_lm_loss = fed->task.loss != FC_LOSS_CLASSIFY};
   fc_flop_count student = fc_trainable_flop(e->tuned.trainable, &e->parallel.scope, &r);
   fc_flop_count teacher = fc_trainable_flop(e->original.trainable, NULL, &r);
-  return student.forward_flop + student.backward_flop +
-         (e->plan.distills ? teacher.forward_flop : 0.0);
+  return student.forward_flop + student.backward_flop + (e->distills ? teacher.forward_flop : 0.0);
 }
 
 fc_err fc_emulator_tune(fc_federation *fed, fc_emulator *e, const fc_block_view *view,

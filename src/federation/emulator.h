@@ -13,13 +13,15 @@
 
 typedef struct fc_emulator fc_emulator;
 
+/* Which of the original's blocks it has: the adapter's (adapter.last_blocks), and of the others so
+ * many, evenly spread, first and last among them. */
 typedef struct {
-  const int *layer; /* (layers) block of the original that each block of the emulator is */
-  int layers;       /* with the adapter's */
-  int adapter;      /* of these, the last so many are the adapter's */
-  bool distills;    /* learns from the original, else from the targets */
-  float hidden_weight, kl_weight;
+  int kept;
+  bool distills; /* the server's steps learn from the original, else from the targets */
 } fc_emulator_plan;
+
+/* Local. The original's block that each of the emulator's is: layer (kept + adapter). */
+void fc_emulator_blocks(int layers, int adapter, int kept, int *layer);
 
 /* Collective. Takes the place of the run's model: fed->task.model, its weights, what is trained (of
  * the same size as before) and the threads' workspaces are the emulator's from here on; the

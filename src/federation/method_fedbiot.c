@@ -19,49 +19,18 @@ static void destroy(void *state) {
   fc_free(s);
 }
 
-void fc_fedbiot_layers(int emulator, int kept, int layers, int *layer) {
-  for (int i = 0; i < kept; i++)
-    layer[i] = kept > 1 ? (int)((int64_t)i * (emulator - 1) / (kept - 1)) : 0;
-  for (int i = emulator; i < layers; i++) layer[kept + i - emulator] = i;
-}
-
-/* *layer: the caller frees. */
-static fc_err emulator_plan(const fc_federation *fed, fc_emulator_plan *plan, int **layer) {
-  const fc_config *cfg = fed->cfg;
+static fc_emulator_plan emulator_plan(const fc_federation *fed) {
   int layers = fc_model_get_shape(fed->task.model)->layers;
-  int adapter = (int)fc_config_int(cfg, "adapter.last_blocks"), n = layers - adapter;
-  int kept = (int)lround(n * (1.0 - fc_config_real(cfg, "fedbiot.drop")));
-  if (kept < 1) kept = 1;
-  FC_TRY(fc_alloc((size_t)layers, sizeof **layer, layer));
-  fc_fedbiot_layers(n, kept, layers, *layer);
-  *plan = (fc_emulator_plan){.layer = *layer,
-                             .layers = kept + adapter,
-                             .adapter = adapter,
-                             .distills = true,
-                             .hidden_weight = (float)fc_config_real(cfg, "server.hidden_weight"),
-                             .kl_weight = (float)fc_config_real(cfg, "server.kl_weight")};
-  return FC_ERR_OK;
-}
-
-static fc_err create_emulator(fc_federation *fed, fedbiot_state *s) {
-  int *layer = NULL;
-  fc_emulator_plan emulator;
-  fc_err err = fc_agree(fed->comm, emulator_plan(fed, &emulator, &layer));
-  if (err == FC_ERR_OK) err = fc_emulator_create(fed, &emulator, &s->emulator);
-  fc_free(layer);
-  return err;
+  int others = layers - (int)fc_config_int(fed->cfg, "adapter.last_blocks");
+  int kept = (int)lround(others * (1.0 - fc_config_real(fed->cfg, "fedbiot.drop")));
+  return (fc_emulator_plan){.kept = kept < 1 ? 1 : kept, .distills = true};
 }
 
 static fc_err more_bytes(const fc_federation *fed, int ranks, int threads, double *rank_bytes,
                          double *node_bytes) {
-  int *layer = NULL;
-  fc_emulator_plan emulator;
   FC_TRY(fc_cut_check(fed));
-  fc_err err = emulator_plan(fed, &emulator, &layer);
-  if (err == FC_ERR_OK)
-    err = fc_emulator_bytes(fed, &emulator, ranks, threads, rank_bytes, node_bytes);
-  fc_free(layer);
-  return err;
+  fc_emulator_plan emulator = emulator_plan(fed);
+  return fc_emulator_bytes(fed, &emulator, ranks, threads, rank_bytes, node_bytes);
 }
 
 static void check(fc_config *cfg) {
@@ -75,7 +44,8 @@ static fc_err create(fc_federation *fed, void **state) {
   if (err == FC_ERR_OK) err = fc_alloc(1, sizeof *s, &s);
   *state = s;
   FC_TRY(fc_agree(fed->comm, err));
-  FC_TRY(create_emulator(fed, s));
+  fc_emulator_plan emulator = emulator_plan(fed);
+  FC_TRY(fc_emulator_create(fed, &emulator, &s->emulator));
   s->factors = (double)fc_emulator_factors(s->emulator);
   s->epsilon = (float)fc_config_real(fed->cfg, "fedbiot.epsilon");
   return fc_agree(fed->comm, fc_cut_of(fed, &s->cut));
@@ -108,16 +78,12 @@ static void bill(const fc_federation *fed, const fc_round *round, fc_participant
 /* Of the original, told in the proportion of blocks that the emulator keeps. */
 static fc_err expect(const fc_federation *fed, fc_participant *p) {
   fc_cut cut;
-  int *layer = NULL;
   double factors = 0;
-  fc_emulator_plan emulator;
+  fc_emulator_plan emulator = emulator_plan(fed);
   FC_TRY(fc_cut_of(fed, &cut));
-  FC_TRY(emulator_plan(fed, &emulator, &layer));
-  fc_err err = fc_emulator_expect_factors(fed, &emulator, &factors);
-  fc_free(layer);
-  FC_TRY(err);
+  FC_TRY(fc_emulator_expect_factors(fed, &emulator, &factors));
   cut.cost.is_planned = true;
-  p->pruning = 1.0 - (double)(emulator.layers - emulator.adapter) / cut.first;
+  p->pruning = 1.0 - (double)emulator.kept / cut.first;
   bill_as(fed, &cut, factors, p);
   p->pruning = 0;
   return FC_ERR_OK;

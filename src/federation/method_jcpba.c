@@ -64,42 +64,21 @@ static bool server_trains(const fc_config *cfg) {
          fc_config_int(cfg, "server.first_steps") > 0;
 }
 
-/* The emulator has all blocks of the original. *layer: the caller frees. */
-static fc_err emulator_plan(const fc_federation *fed, fc_emulator_plan *plan, int **layer) {
-  const fc_config *cfg = fed->cfg;
-  int layers = fc_model_get_shape(fed->task.model)->layers;
-  FC_TRY(fc_alloc((size_t)layers, sizeof **layer, layer));
-  for (int i = 0; i < layers; i++) (*layer)[i] = i;
-  *plan = (fc_emulator_plan){.layer = *layer,
-                             .layers = layers,
-                             .adapter = (int)fc_config_int(cfg, "adapter.last_blocks"),
-                             .distills = fc_config_string(cfg, "server.objective")[0] == 'd',
-                             .hidden_weight = (float)fc_config_real(cfg, "server.hidden_weight"),
-                             .kl_weight = (float)fc_config_real(cfg, "server.kl_weight")};
-  return FC_ERR_OK;
-}
-
-static fc_err create_emulator(fc_federation *fed, jcpba_state *s) {
-  int *layer = NULL;
-  fc_emulator_plan emulator;
-  if (!server_trains(fed->cfg)) return FC_ERR_OK;
-  fc_err err = fc_agree(fed->comm, emulator_plan(fed, &emulator, &layer));
-  if (err == FC_ERR_OK) err = fc_emulator_create(fed, &emulator, &s->emulator);
-  fc_free(layer);
-  return err;
+/* The emulator has all blocks of the original. */
+static fc_emulator_plan emulator_plan(const fc_federation *fed, const fc_cut *cut) {
+  return (fc_emulator_plan){.kept = cut->first,
+                            .distills = fc_config_string(fed->cfg, "server.objective")[0] == 'd'};
 }
 
 static fc_err more_bytes(const fc_federation *fed, int ranks, int threads, double *rank_bytes,
                          double *node_bytes) {
-  int *layer = NULL;
-  fc_emulator_plan emulator;
   double sorting = fc_sort_bytes(fed, threads);
   if (server_trains(fed->cfg)) {
-    fc_err err = emulator_plan(fed, &emulator, &layer);
-    if (err == FC_ERR_OK)
-      err = fc_emulator_bytes(fed, &emulator, ranks, threads, rank_bytes, node_bytes);
-    fc_free(layer);
-    FC_TRY(err);
+    fc_cut cut;
+    FC_TRY(fc_cut_check(fed));
+    FC_TRY(fc_cut_of(fed, &cut));
+    fc_emulator_plan emulator = emulator_plan(fed, &cut);
+    FC_TRY(fc_emulator_bytes(fed, &emulator, ranks, threads, rank_bytes, node_bytes));
   }
   *rank_bytes = fmax(*rank_bytes, sorting); /* one before the other */
   return FC_ERR_OK;
@@ -125,7 +104,8 @@ static fc_err create(fc_federation *fed, void **state) {
   if (err == FC_ERR_OK) err = fc_alloc((size_t)s->cut.layers, sizeof *s->mean, &s->mean);
   FC_TRY(fc_agree(fed->comm, err));
   FC_TRY(fc_sort_emulator(fed, &s->cut));
-  FC_TRY(create_emulator(fed, s));
+  fc_emulator_plan emulator = emulator_plan(fed, &s->cut);
+  if (server_trains(fed->cfg)) FC_TRY(fc_emulator_create(fed, &emulator, &s->emulator));
   fc_cut_view(fed, &s->cut, fmin(s->mean_max, s->most), s->mean);
   return FC_ERR_OK;
 }
