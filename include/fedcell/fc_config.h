@@ -37,6 +37,12 @@ typedef enum {
 
 /* Name of the i-th choice, NULL past the end. */
 typedef const char *(*fc_option_choice)(size_t i);
+/* Defines such a function for the names that follow. */
+#define FC_OPTION_CHOICES(function, ...)                                                           \
+  static const char *function(size_t i) {                                                          \
+    static const char *const names[] = {__VA_ARGS__};                                              \
+    return i < sizeof names / sizeof names[0] ? names[i] : NULL;                                   \
+  }
 
 typedef struct {
   const char *name; /* dotted: "cell.bandwidth_hz" */

@@ -1,17 +1,9 @@
 /* options.c - the options of the cell and of its devices. */
 #include "cell.h"
 
-static const char *pick(const char *const *names, size_t n, size_t i) {
-  return i < n ? names[i] : NULL;
-}
-#define CHOICE_LIST(function, ...)                                                                 \
-  static const char *function(size_t i) {                                                          \
-    static const char *const names[] = {__VA_ARGS__};                                              \
-    return pick(names, sizeof names / sizeof *names, i);                                           \
-  }
-CHOICE_LIST(noise_name, "allocated", "total")
-CHOICE_LIST(server_power_name, "full", "shared")
-CHOICE_LIST(mobility_name, "static", "waypoint", "redraw")
+FC_OPTION_CHOICES(noise_name, "allocated", "total")
+FC_OPTION_CHOICES(server_power_name, "full", "shared")
+FC_OPTION_CHOICES(mobility_name, "static", "waypoint", "redraw")
 
 static const fc_option cell_options[] = {
     {"cell.bandwidth_hz", FC_OPT_REAL, "Hz", "20e6", 1.0, 1e12, NULL,

@@ -3,19 +3,14 @@
 #include "cut.h"
 #include <string.h>
 
-#define CHOICES(function, ...)                                                                     \
-  static const char *function(size_t i) {                                                          \
-    static const char *const names[] = {__VA_ARGS__};                                              \
-    return i < sizeof names / sizeof names[0] ? names[i] : NULL;                                   \
-  }
-CHOICES(solver_name, "exact", "bcd")
-CHOICES(importance_name, "fisher", "norm")
-CHOICES(objective_name, "lm", "distill")
-CHOICES(clock_name, "achieved", "planned")
-CHOICES(dispatch_name, "full", "lora")
-CHOICES(matching_name, "jbba", "crunch", "exact")
-CHOICES(download_name, "full", "trainable")
-CHOICES(budget_name, "latency", "energy", "participation")
+FC_OPTION_CHOICES(solver_name, "exact", "bcd")
+FC_OPTION_CHOICES(importance_name, "fisher", "norm")
+FC_OPTION_CHOICES(objective_name, "lm", "distill")
+FC_OPTION_CHOICES(clock_name, "achieved", "planned")
+FC_OPTION_CHOICES(dispatch_name, "full", "lora")
+FC_OPTION_CHOICES(matching_name, "jbba", "crunch", "exact")
+FC_OPTION_CHOICES(download_name, "full", "trainable")
+FC_OPTION_CHOICES(budget_name, "latency", "energy", "participation")
 
 static const fc_option options[] = {
     {"cost.clock", FC_OPT_CHOICE, "", "achieved", FC_OPTION_ANY, clock_name,

@@ -7,21 +7,11 @@
 #define LIST(table_title, array)                                                                   \
   { .title = (table_title), .options = (array), .n = sizeof(array) / sizeof((array)[0]) }
 
-static const char *pick(const char *const *names, size_t n, size_t i) {
-  return i < n ? names[i] : NULL;
-}
-
-#define CHOICES(function, ...)                                                                     \
-  static const char *function(size_t i) {                                                          \
-    static const char *const names[] = {__VA_ARGS__};                                              \
-    return pick(names, sizeof names / sizeof names[0], i);                                         \
-  }
-
-CHOICES(pooling_name, "auto", "first", "mean")
-CHOICES(precision_name, "auto", "f32", "bf16")
-CHOICES(adapter_kind_name, "lora", "full")
-CHOICES(weighting_name, "samples", "uniform")
-CHOICES(objective_name, "masked_lm", "causal_lm", "auto")
+FC_OPTION_CHOICES(pooling_name, "auto", "first", "mean")
+FC_OPTION_CHOICES(precision_name, "auto", "f32", "bf16")
+FC_OPTION_CHOICES(adapter_kind_name, "lora", "full")
+FC_OPTION_CHOICES(weighting_name, "samples", "uniform")
+FC_OPTION_CHOICES(objective_name, "masked_lm", "causal_lm", "auto")
 
 static const fc_option run_options[] = {
     {"experiment", FC_OPT_STRING, "", "run", FC_OPTION_ANY, NULL,

@@ -3,16 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-#define CHOICES(function, ...)                                                                     \
-  static const char *function(size_t i) {                                                          \
-    static const char *const names[] = {__VA_ARGS__};                                              \
-    return i < sizeof names / sizeof names[0] ? names[i] : NULL;                                   \
-  }
-CHOICES(formulas_name, "printed", "corrected")
-CHOICES(delivery_name, "sinr", "bernoulli")
-CHOICES(power_name, "adaptive", "max")
-CHOICES(affinity_name, "none", "loss")
-CHOICES(compute_bits_name, "sample", "model")
+FC_OPTION_CHOICES(formulas_name, "printed", "corrected")
+FC_OPTION_CHOICES(delivery_name, "sinr", "bernoulli")
+FC_OPTION_CHOICES(power_name, "adaptive", "max")
+FC_OPTION_CHOICES(affinity_name, "none", "loss")
+FC_OPTION_CHOICES(compute_bits_name, "sample", "model")
 
 static const fc_option options[] = {
     {"switching.modules", FC_OPT_INT, "", "4", 1, FC_MODULES_MAX, NULL,
