@@ -4,7 +4,7 @@
 . tests/e2e/common.sh
 
 common=(--quiet --set federation.rounds=16 --set checkpoint.every_rounds=1)
-methods=(fedlora local centralised fedfull hetlora flexlora flora jcpba fedbiot deft switching)
+methods=(fedlora local centralised fedfull hetlora flexlora flora jcpba fedbiot deft splitlora switching)
 # what a run takes here and now: the moments of the kills lie within it
 declare -A lasts
 for method in "${methods[@]}"; do
