@@ -15,6 +15,8 @@ typedef struct {
   int32_t sequences;
   const int64_t *start;   /* (sequences + 1) */
   const int32_t *tokens;  /* (N) */
+  const float *inputs;    /* (N, width) in place of the tokens' embeddings (positions are added as
+                             ever); NULL: the tokens. tokens are then not looked at */
   const int32_t *types;   /* (N) token types, NULL: all 0 */
   const int32_t *targets; /* token losses: (N) the token to predict AT this row (already shifted
                              for causal LM), or FC_TARGET_IGNORE; may be NULL */

@@ -29,6 +29,27 @@ typedef struct {
   int32_t stop[FC_GENERATE_STOPS]; /* tokens that end a sequence, themselves left out; -1: none */
 } fc_generate_settings;
 
+/* ---- many calls with the same model -----------------------------------------------------------
+ *
+ *   fc_generator_create(model, t, 32, 256, &g);                // one thread's, kept
+ *   fc_generator_set_prefix(g, theta, prefix, n_prefix);       // what all prompts begin with
+ *   fc_generator_run(g, theta, prompts, n, &s, out, &length);  // prompts without the prefix
+ *
+ * The prefix' keys and values are computed once and shared by all prompts. What comes out is, bit
+ * for bit, what fc_model_generate gives of the whole prompts. */
+typedef struct fc_generator fc_generator;
+/* Of up to max_prompts at a time, none longer with prefix and steps than max_length. */
+fc_err fc_generator_create(const fc_model *model, const fc_trainable *t, int max_prompts,
+                           int max_length, fc_generator **out);
+void fc_generator_destroy(fc_generator **g); /* accepts NULL; leaves *g == NULL */
+size_t fc_generator_bytes(const fc_model *model, const fc_trainable *t, int max_prompts,
+                          int max_length);
+/* n may be 0: none. Has to be called again when theta or the model's weights have changed. */
+fc_err fc_generator_set_prefix(fc_generator *g, const float *theta, const int32_t *tokens, int n);
+/* Errors as fc_model_generate. */
+fc_err fc_generator_run(fc_generator *g, const float *theta, const fc_prompt *prompts, int n,
+                        const fc_generate_settings *s, int32_t *out, int *length);
+
 /* out (n, steps), length (n): the new tokens of each. t and theta as in fc_work_create; may be
  * NULL. USAGE for settings out of range or an encoder; SHAPE if a prompt and its steps exceed the
  * model's positions; DATA for a token out of range; NUMERIC if logits are not finite. */

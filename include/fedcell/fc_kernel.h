@@ -79,11 +79,11 @@ FC_KERNEL(fc_k_swiglu_bwd, float *dx, const float *dy, const float *x, int64_t N
 FC_KERNEL(fc_k_dropout, float *y, const float *x, float p, fc_rng rng, int64_t n);
 
 /* x (N,C) = token[tokens] + position[row - start + offset] + type[types or 0]. `position` and
- * `type` may be NULL. */
+ * `type` may be NULL. tokens NULL: token (N,C) has each row's own. */
 FC_KERNEL(fc_k_embed_fwd, float *x, const int32_t *tokens, const int32_t *types,
           const int64_t *start, int sequences, const float *token, const float *position,
           const float *type, int position_offset, int C);
-/* d* += ...; each of dtoken, dposition, dtype may be NULL. */
+/* d* += ...; each of dtoken, dposition, dtype may be NULL; dtoken is where tokens is. */
 FC_KERNEL(fc_k_embed_bwd, float *dtoken, float *dposition, float *dtype, const float *dx,
           const int32_t *tokens, const int32_t *types, const int64_t *start, int sequences,
           int position_offset, int C);
@@ -185,6 +185,24 @@ FC_KERNEL(fc_k_rope_bwd, float *dx, int ld, const float *table, const int64_t *s
 FC_KERNEL(fc_k_attention_cached, float *out, const float *q, const float *k, const float *v,
           int64_t length, fc_attention_shape s, float *scratch);
 
+/* ---- images -------------------------------------------------------------------------------------
+ *
+ * x (n,H,W,C): n samples, a pixel's channels side by side. */
+
+enum { FC_K_WINDOW = 5 }; /* of a convolution that keeps the image's size: padding 2 */
+
+/* y (n H W, 5 5 C): each pixel's window of x, zero beyond the image; then a convolution is the
+ * product of y with weights (C_out, 5 5 C). */
+FC_KERNEL(fc_k_unfold, float *y, const float *x, int64_t n, int H, int W, int C);
+/* dx += the adjoint: every element of dy goes where it came from. */
+FC_KERNEL(fc_k_fold, float *dx, const float *dy, int64_t n, int H, int W, int C);
+/* y (n, H/2, W/2, C) = the largest of 2 x 2 pixels, H and W even; at: which of them, counted along
+ * the rows, the first of equals. NaN counts as the largest. */
+FC_KERNEL(fc_k_maxpool_fwd, float *y, uint8_t *at, const float *x, int64_t n, int H, int W, int C);
+/* dx (n,H,W,C) is overwritten. */
+FC_KERNEL(fc_k_maxpool_bwd, float *dx, const float *dy, const uint8_t *at, int64_t n, int H, int W,
+          int C);
+
 /* ---- losses -----------------------------------------------------------------------------------
  */
 
@@ -210,6 +228,15 @@ size_t fc_k_lm_head_scratch(int64_t N, int C, int V);
 FC_KERNEL(fc_k_lm_head, float *loss, int32_t *best, float *dx, float *dW, float *dbias,
           const float *x, const fc_lm_table *table, const int32_t *targets, const float *scale,
           int64_t N, int C, int V, float *scratch);
+
+/* Floats of scratch for fc_k_lm_log_prob. */
+size_t fc_k_lm_log_prob_scratch(int64_t N, int V);
+/* log_prob (N) = ln p(target), entropy (N) = -sum p ln p over the vocabulary, by the same head in
+ * the same way; all rows have a target. No gradient: that of a sum of -weight log_prob is
+ * fc_k_lm_head's with scale = weight. */
+FC_KERNEL(fc_k_lm_log_prob, double *log_prob, double *entropy, const float *x,
+          const fc_lm_table *table, const int32_t *targets, int64_t N, int C, int V,
+          float *scratch);
 
 /* Learning from a teacher's logits [Hinton+ 2015]: loss (N) = KL(softmax teacher || softmax
  * logits), 0 for equal rows; dlogits (N,V) = scale (softmax logits - softmax teacher). A word that

@@ -304,4 +304,36 @@ fc_err fc_model_logits(fc_work *work, const float *theta, const fc_batch *batch,
 fc_err fc_model_view_logits(fc_work *work, const float *theta, const fc_block_view *view,
                             const fc_batch *batch, fc_loss_kind kind, float *logits);
 
+/* ---- other losses than those above -------------------------------------------------------------
+ *
+ * For policies, value heads and models of trajectories: the caller sees what the model gives of a
+ * batch and says how its loss depends on that. */
+
+/* What fc_model_hook_grad shows and asks for. Row r is the batch's row r; targets are the rows
+ * whose batch.targets is not FC_TARGET_IGNORE, in order (none where batch.targets is NULL). */
+typedef struct {
+  int64_t rows;
+  const float *hidden; /* (rows, width): the final norm's output */
+  float *dhidden;      /* (rows, width) zeroed: d loss/d hidden beside that through `weight`; NULL:
+                          forward only */
+  int64_t n;
+  const int64_t *row;     /* (n) row of each target */
+  const double *log_prob; /* (n) ln p(target) */
+  const double *entropy;  /* (n) -sum p ln p over the vocabulary */
+  float *weight;          /* (n) zeroed: d loss/d(-log_prob); NULL: forward only */
+} fc_head_view;
+/* Called once between the forward and the backward pass, also of an empty batch; a failure ends the
+ * call with it. The workspace is in use. */
+typedef fc_err fc_head_hook(void *arg, const fc_head_view *view);
+
+/* A decoder's forward and backward pass with the caller's own loss: dtheta += its gradient. dinputs
+ * (rows, width): overwritten with the gradient by batch.inputs, or by the tokens' embeddings; the
+ * workspace must keep all blocks, so either something in the first one is trained or it is of kind
+ * FC_WORK_IMPORTANCE (USAGE). Either may be NULL; both: forward only, without dropout. The LM head
+ * is computed for rows with a target alone, a second time in the backward pass. NUMERIC if a hidden
+ * state, a log_prob or what the hook asks for is not finite; else as fc_model_grad. */
+fc_err fc_model_hook_grad(fc_work *work, const float *theta, const fc_batch *batch,
+                          fc_head_hook *hook, void *arg, fc_rng dropout_rng, float *dtheta,
+                          float *dinputs);
+
 #endif

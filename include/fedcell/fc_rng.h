@@ -39,7 +39,14 @@
   X(PRIVACY, 17)     /* differential-privacy noise */                                              \
   X(ATTACK, 18)      /* which devices attack, and how */                                           \
   X(GENERATION, 19)  /* the tokens of generated text */                                            \
-  X(PROBLEM, 20)     /* generated optimisation problems */
+  X(PROBLEM, 20)     /* generated optimisation problems */                                         \
+  X(SCENARIO, 21)    /* devices of the T-ELLM environment */                                       \
+  X(GAIN, 22)        /* their channels, round by round */                                          \
+  X(CHOICE, 23)      /* what an agent that chooses devices draws */                                \
+  X(EXPLORATION, 24) /* noise on its actions */                                                    \
+  X(REPLAY, 25)      /* which records it learns from */                                            \
+  X(IMAGINATION, 26) /* what a learned environment draws */                                        \
+  X(PROBE, 27)       /* samples that a state is estimated on */
 
 typedef enum {
 #define FC_RNG_ENUM(id, number) FC_RNG_##id = (number),

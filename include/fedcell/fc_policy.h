@@ -1,0 +1,112 @@
+/* fc_policy.h - T-ELLM whole: a policy is prepared once, and judged in the real environment.
+ *
+ *   fc_policy_prepare(comm, cfg, &request, &folder);   // trajectories -> learned environment ->
+ *                                                      // warm start -> GRPO; kept in the cache
+ *   fc_policy_run(comm, cfg, &run, &summary);          // trials of policy.agent: a result file
+ *
+ * What is prepared depends on all options but `seed` and evaluation.*, so that a policy is judged
+ * elsewhere without training it anew. Each stage's product is kept by itself under a name that
+ * tells what it depends on: a change of grpo.* alone does not collect trajectories again. */
+#ifndef FC_POLICY_H
+#define FC_POLICY_H
+
+#include "fedcell/fc_agent.h"
+#include "fedcell/fc_dynamics.h"
+#include "fedcell/fc_federation.h"
+#include "fedcell/fc_llm.h"
+
+/* Local. The option tables of this system, beside those of fc_federation_tables. */
+const fc_option_table *fc_policy_tables(size_t *n);
+/* Local. As fc_federation_check. */
+fc_err fc_policy_check(fc_config *cfg);
+
+/* ---- collecting (collect.c) -------------------------------------------------------------------
+ */
+
+/* Collective. Ranks run trajectories of their own in the real environment: trajectories.random of
+ * them with random selections, the others with the eps-greedy tool; all ranks get all.
+ * on_trajectory: after each of this rank's. */
+fc_err fc_policy_collect(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
+                         const char *checkpoint, volatile sig_atomic_t *stop,
+                         void (*on_trajectory)(void *arg, int64_t done, int64_t all), void *arg,
+                         fc_trajectories **out);
+extern const fc_option_table fc_trajectories_options; /* trajectories.* */
+
+/* ---- training with rewards (train_*.c) ---------------------------------------------------------
+ */
+
+/* After an iteration; what users of such trainers expect, over all ranks. */
+typedef struct {
+  int64_t iteration, iterations;
+  double reward_mean, reward_std;       /* of a step, over the batch */
+  double return_mean;                   /* sum over an episode */
+  double accuracy, energy_j;            /* last round's accuracy, mean energy of a round */
+  double zero_spread;                   /* share of the rounds t whose rewards are all alike */
+  double kl_reference, kl_old, entropy; /* per token */
+  double clip_low, clip_high;           /* share of the terms that a limit of the ratio binds */
+  double effective_sample;              /* (sum rho)^2 / (n sum rho^2) */
+  double gradient_norm, value_loss, explained_variance;
+  double length_mean, length_max;           /* tokens of an answer */
+  double invalid;                           /* share of the answers */
+  double rollout_s, update_s, tokens_per_s; /* wall clock; generated tokens */
+} fc_train_report;
+
+typedef struct {
+  const char *checkpoint;
+  volatile sig_atomic_t *stop;
+  void (*on_iteration)(void *arg, const fc_train_report *r); /* all ranks; may be NULL */
+  void *arg;
+} fc_train_request;
+/* Collective. GRPO or PPO (grpo.algorithm) of `llm` in learned environments; ranks run episodes of
+ * their own. The trained policy is left in llm; the reports of all iterations in *reports (caller
+ * frees with fc_free). The same bits on any number of ranks. */
+fc_err fc_policy_train(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
+                       const fc_dynamics *d, const fc_trajectories *starts,
+                       const fc_train_request *request, fc_llm *llm, fc_train_report **reports,
+                       int64_t *n_reports);
+extern const fc_option_table fc_grpo_options, fc_reward_options;
+
+/* Collective. The TD3 + LSTM agent `fldlt3`, trained in the same environment with as many steps;
+ * writes its networks into `folder`. */
+fc_err fc_fldlt3_train(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
+                       const fc_dynamics *d, const fc_trajectories *starts,
+                       const fc_train_request *request, const char *folder);
+extern const fc_option_table fc_fldlt3_options; /* fldlt3.* */
+
+/* ---- the whole (prepare.c, evaluate.c) --------------------------------------------------------
+ */
+
+typedef struct {
+  const char *stage; /* "trajectories", "dynamics", "warm-up", "training" */
+  int64_t done, all;
+  const char *text; /* one line with the stage's figures */
+} fc_prepare_report;
+typedef struct {
+  bool again; /* make it even if the cache has it */
+  volatile sig_atomic_t *stop;
+  void (*on_progress)(void *arg, const fc_prepare_report *r); /* rank 0; may be NULL */
+  void *arg;
+  const fc_fact *facts;
+  size_t n_facts;
+} fc_prepare_request;
+/* Collective. *folder (caller frees): where the policy that policy.agent needs lies. Agents that
+ * need none: NULL. */
+fc_err fc_policy_prepare(const fc_comm *comm, const fc_config *cfg,
+                         const fc_prepare_request *request, char **folder);
+
+typedef struct {
+  const char *agent;
+  int64_t trials, rounds;
+  double cwpem, cwpem_printed, accuracy, energy_j; /* means over trials: sum of rewards, the same
+                                                      with [TELLM (12)] as printed, last accuracy,
+                                                      energy a round */
+  double cwpem_half, accuracy_half, energy_half;   /* half of the 95 % interval (Student's t) */
+  double invalid, infeasible; /* shares of the rounds; of the selected devices */
+} fc_policy_summary;
+/* Collective. evaluation.trials episodes of evaluation.rounds rounds in the real environment, with
+ * seeds seed, seed+1, ...; shared out over the ranks; the result file of request->output. Resumes
+ * from finished trials. */
+fc_err fc_policy_run(const fc_comm *comm, const fc_config *cfg, const fc_run_request *request,
+                     const fc_prepare_request *prepare, fc_policy_summary *summary);
+
+#endif
