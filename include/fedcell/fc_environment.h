@@ -102,6 +102,7 @@ typedef struct {
 /* All values 0, those of participants NAN. One allocation. */
 fc_err fc_fl_state_create(const fc_scenario *s, fc_fl_state **out);
 void fc_fl_state_destroy(fc_fl_state **state);                   /* accepts NULL */
+void fc_fl_state_no_participants(fc_fl_state *state);            /* theirs become NAN */
 void fc_fl_state_copy(fc_fl_state *to, const fc_fl_state *from); /* of the same scenario */
 
 /* ---- choosing and what comes of it -------------------------------------------------------------
@@ -117,6 +118,7 @@ typedef struct {
 /* What serving a decision takes; arrays (N), 0 for those not served. */
 typedef struct {
   int selected, served;
+  uint8_t *takes_part;     /* 1: served */
   double energy_j, time_s; /* E_t, T_t [TELLM (10), (11)] */
   double *frequency_hz, *power_w, *bandwidth_hz, *device_time_s, *com_j, *cmp_j;
 } fc_service;
@@ -171,7 +173,8 @@ fc_err fc_environment_peek(fc_environment *e, int episode, const fc_decision *de
 typedef struct {
   fc_err (*reset)(void *own, const fc_episode *episode, int n, fc_fl_state *const *states);
   /* Moves on the n listed episodes by the devices that were served, select (n, N), and writes their
-   * new statistics into the states. */
+   * new statistics into the states (n): select and states follow the list. Somebody was served in
+   * each of them; an idle episode stays as it is and is not listed. */
   fc_err (*step)(void *own, const int *which, int n, const uint8_t *select,
                  fc_fl_state *const *states);
   /* Xi after such a step of one episode, which is not taken; NULL: cannot tell. */

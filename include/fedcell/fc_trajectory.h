@@ -2,7 +2,9 @@
  * and the policy's warm start are trained on.
  *
  *   fc_trajectories_create(scenario, n, &t);
- *   ... fc_trajectories_put(t, i, round, state, served, outcome) ...
+ *   fc_trajectories_put_state(t, i, fc_environment_state(e, j));         // before each round, and
+ *                                                                        // after the last
+ *   fc_trajectories_put_step(t, i, round, select, fc_environment_service(e, j), &outcome);
  *   fc_trajectories_write(comm, t, "trajectories.h5"); fc_trajectories_read("trajectories.h5", ...)
  *
  * Only statistics are kept; s^c of a round is a function of (scenario, episode, round, who took
@@ -31,8 +33,13 @@ typedef struct {
 /* Local. */
 fc_err fc_trajectories_create(const fc_scenario *s, int n, fc_trajectories **out);
 void fc_trajectories_destroy(fc_trajectories **t); /* accepts NULL */
+/* Local. Into trajectory i: accuracy and statistics of the state before state->round; what was
+ * chosen (N) in a round, and what came of it. */
+void fc_trajectories_put_state(fc_trajectories *t, int i, const fc_fl_state *state);
+void fc_trajectories_put_step(fc_trajectories *t, int i, int64_t round, const uint8_t *select,
+                              const fc_service *service, const fc_outcome *outcome);
 /* Local. The state before `round` (1 to K+1) of trajectory i: statistics as recorded, s^c as the
- * scenario has it. */
+ * scenario has it for choices that the tool allocated. loss_rms is not recorded: NAN. */
 fc_err fc_trajectories_state(const fc_trajectories *t, const fc_scenario *s, int i, int64_t round,
                              fc_fl_state *state);
 /* Collective. All ranks hold all trajectories. As the result files are: provenance, units. */
