@@ -19,7 +19,7 @@ void fc_k_embed_fwd(float *x, const int32_t *tokens, const int32_t *types, const
   for (int b = 0; b < sequences; b++)
     for (int64_t n = start[b]; n < start[b + 1]; n++) {
       int64_t at = n - start[b] + position_offset;
-      const float *row = token + (int64_t)tokens[n] * C;
+      const float *row = token + (tokens ? tokens[n] : n) * C;
       if (position)
         add_rows(x + n * C, row, position + at * C, C);
       else
@@ -34,7 +34,7 @@ void fc_k_embed_fwd_ref(float *x, const int32_t *tokens, const int32_t *types, c
   for (int b = 0; b < sequences; b++)
     for (int64_t n = start[b]; n < start[b + 1]; n++)
       for (int c = 0; c < C; c++) {
-        double sum = token[(int64_t)tokens[n] * C + c];
+        double sum = token[(tokens ? tokens[n] : n) * C + c];
         if (position) sum += position[(n - start[b] + position_offset) * C + c];
         if (type) sum += type[(int64_t)(types ? types[n] : 0) * C + c];
         x[n * C + c] = (float)sum;

@@ -72,3 +72,22 @@ void fc_k_lm_head_ref(float *loss, int32_t *best, float *dx, float *dW, float *d
     if (dx) row_gradient(dx + n * C, dW, dbias, row, W, bias, lse, targets[n], scale[n], C, V);
   }
 }
+
+void fc_k_lm_log_prob_ref(double *log_prob, double *entropy, const float *x,
+                          const fc_lm_table *table, const int32_t *targets, int64_t N, int C, int V,
+                          float *scratch) {
+  const float *W = table->W, *bias = table->bias;
+  (void)scratch;
+  for (int64_t n = 0; n < N; n++) {
+    const float *row = x + n * C;
+    double largest = -INFINITY, sum = 0.0;
+    for (int v = 0; v < V; v++) largest = fmax(largest, logit(row, W, bias, v, C));
+    for (int v = 0; v < V; v++) sum += exp(logit(row, W, bias, v, C) - largest);
+    log_prob[n] = logit(row, W, bias, targets[n], C) - largest - log(sum);
+    entropy[n] = 0.0;
+    for (int v = 0; v < V; v++) {
+      const double log_p = logit(row, W, bias, v, C) - largest - log(sum), p = exp(log_p);
+      if (p > 0.0) entropy[n] -= p * log_p;
+    }
+  }
+}

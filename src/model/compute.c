@@ -61,7 +61,7 @@ static fc_err check_values(const char *what, const char *where, const int32_t *v
 
 static fc_err check_inputs(const fc_work *w, const fc_batch *b, int64_t N) {
   const fc_model_shape *s = &w->model->shape;
-  FC_TRY(check_values("token", "row", b->tokens, N, 0, s->vocab - 1));
+  if (!b->inputs) FC_TRY(check_values("token", "row", b->tokens, N, 0, s->vocab - 1));
   if (b->types && s->types > 0)
     FC_TRY(check_values("token type", "row", b->types, N, 0, s->types - 1));
   return FC_ERR_OK;
@@ -88,6 +88,7 @@ fc_err fc_work_begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool 
   w->backward = w->dropping = w->watching = false;
   w->goal = INT_MAX;
   w->head_importance = w->neuron_importance = NULL;
+  w->dinputs = NULL;
   w->found[0] = '\0';
   return FC_ERR_OK;
 }
@@ -154,9 +155,7 @@ int32_t fc_batch_sequence_of(const fc_batch *b, int64_t row) {
   return i;
 }
 
-/* Of head row i, which is member j's; sequences count from the member's first one. Runs forward
- * once more to find where it begins: this is the end of the run, time is no matter. */
-static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int j, int64_t i) {
+fc_err fc_work_fail_not_finite(fc_work *w, fc_loss_kind kind, int j, int64_t i) {
   float loss = w->loss[i];
   const char *value = isnan(loss) ? "nan" : loss > 0.0F ? "inf" : "-inf"; /* never "-nan" */
   int64_t row = w->rows[i];
@@ -173,7 +172,7 @@ static fc_err fail_not_finite(fc_work *w, fc_loss_kind kind, int j, int64_t i) {
 static fc_err add_result(fc_work *w, fc_loss_kind kind, int j, fc_loss_result *result) {
   int64_t first = w->head_bounds[j], M = w->head_bounds[j + 1] - first;
   int64_t bad = fc_k_first_not_finite(w->loss + first, M);
-  if (bad < M) return fail_not_finite(w, kind, j, first + bad);
+  if (bad < M) return fc_work_fail_not_finite(w, kind, j, first + bad);
   for (int64_t i = first; i < first + M; i++) {
     result->loss_sum += (double)w->loss[i];
     result->correct += w->best[i] == w->targets[i];

@@ -187,6 +187,30 @@ bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M) {
   return head_bwd(w, h, kind, M);
 }
 
+/* ---- a caller's own loss: a single member ---------------------------------------------------- */
+
+void fc_head_log_prob(fc_work *w, int64_t M) {
+  const fc_head *h = &w->model->lm_head;
+  const fc_lm_table table = table_of(w, &w->members[0], &h->out);
+  fc_k_lm_log_prob(w->log_prob, w->entropy, dense_fwd(w, h), &table, w->targets, M, h->out.in,
+                   h->out.out, w->lm_scratch);
+  for (int64_t i = 0; i < M; i++) w->loss[i] = (float)-w->log_prob[i];
+}
+
+bool fc_head_hook_bwd(fc_work *w, int64_t M) {
+  const fc_head *h = &w->model->lm_head;
+  int64_t n = w->n_rows * w->model->shape.width;
+  bool arrives = false;
+  if (M > 0) {
+    lm_loss(w, h, dense_fwd(w, h));
+    arrives = head_bwd(w, h, FC_LOSS_CAUSAL_LM, M);
+  }
+  if (!fc_work_goes_below(w, w->model->head_stage)) return false;
+  if (!arrives) memset(w->d, 0, (size_t)n * sizeof *w->d);
+  fc_k_axpy(w->d, 1.0F, w->gap, n);
+  return true;
+}
+
 /* ---- learning from a teacher: a single member ------------------------------------------------ */
 
 /* As class_loss and lm_loss. x_teacher: input of the last product of the teacher's head. */

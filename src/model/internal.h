@@ -215,15 +215,17 @@ struct fc_work {
   float *head_mean, *head_rstd;               /* (M) */
   float *logits;                              /* (sequences, labels) */
   float *lm_scratch;
-  float *scale;     /* (M) of the loss in its device's mean */
-  float *loss;      /* (M) */
-  int32_t *best;    /* (M) */
-  int32_t *targets; /* (M) */
-  int64_t *rows;    /* (M) row of the batch each came from */
+  float *scale;               /* (M) of the loss in its device's mean */
+  float *loss;                /* (M) */
+  double *log_prob, *entropy; /* (M) of an LM head */
+  int32_t *best;              /* (M) */
+  int32_t *targets;           /* (M) */
+  int64_t *rows;              /* (M) row of the batch each came from */
 
   /* backward */
   float *d, *t;              /* (N,C) gradient on its way down, and a second one */
-  float *gap;                /* (N,C) of hidden states from a teacher's, then its gradient */
+  float *gap;                /* (N,C) of hidden states from a teacher's, then its gradient; that of
+                                the hidden states in a hook's loss */
   float *dqkv;               /* (N, Q + 2 KV) */
   float *dup, *dact;         /* as up and act; the same array where not gated */
   float **dh;                /* (FC_ARCH_MAX_PIECES) each (N,R) */
@@ -241,6 +243,7 @@ struct fc_work {
   int64_t *span_start;     /* (sequences + 1) rows of a span where its sequences begin */
   int64_t n_rows;          /* N */
   fc_cache *cache;         /* borrowed; NULL: every batch stands alone */
+  float *dinputs;          /* (N,C) the caller's, or NULL */
   bool backward, dropping;
   int goal;                /* stage of the lowest that any member trains: the backward pass's end */
   double *head_importance; /* (layers, kv_heads) added to in the backward pass, or NULL */
@@ -258,6 +261,10 @@ fc_err fc_work_begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool 
 void fc_work_join_alone(fc_work *w, const float *theta);
 fc_err fc_work_join(fc_work *w, const fc_member *members, int n, int *failed);
 int32_t fc_batch_sequence_of(const fc_batch *b, int64_t row);
+/* Fails with the loss of head row i, which is member j's; sequences count from the member's first
+ * one. Runs forward once more to find where it begins: this is the end of the run, time is no
+ * matter. */
+fc_err fc_work_fail_not_finite(fc_work *w, fc_loss_kind kind, int j, int64_t i);
 
 /* ---- steps of the passes ---------------------------------------------------------------------
  */
@@ -341,6 +348,11 @@ void fc_head_last_logits(fc_work *w, float *logits);
 /* Loss and best of M gathered rows, all with a target. With dtheta also the head's gradients of the
  * mean loss and, if anything in the trunk is trained (true is returned), w->d. */
 bool fc_head_loss(fc_work *w, fc_loss_kind kind, int64_t M);
+/* ln p and entropy of M gathered rows, all with a target, by the LM head; w->loss = -ln p. */
+void fc_head_log_prob(fc_work *w, int64_t M);
+/* From w->scale, the gradient of -ln p of the same rows, and w->gap, that of the hidden states, the
+ * head's gradients and w->d. False if it ends in the head. */
+bool fc_head_hook_bwd(fc_work *w, int64_t M);
 /* The same of the divergence from the teacher's logits, weight times its mean over all rows:
  * w->loss of all rows that the loss kind has (*M), whatever their targets. */
 bool fc_head_distill(fc_work *w, fc_work *teacher, fc_loss_kind kind, float weight, int64_t *M);

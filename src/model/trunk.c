@@ -186,11 +186,12 @@ static void embed_sequence(fc_work *w, const fc_work_member *member, int32_t i) 
   const fc_model *m = w->model;
   const fc_batch *b = w->batch;
   const int64_t first = b->start[i], own[2] = {0, b->start[i + 1] - first};
-  int offset = m->shape.arch->position_offset + (int)fc_cache_past(w, i);
-  fc_k_embed_fwd(w->embedded + first * m->shape.width, b->tokens + first,
-                 b->types ? b->types + first : NULL, own, 1, fc_work_tensor(w, member, m->token),
+  int offset = m->shape.arch->position_offset + (int)fc_cache_past(w, i), C = m->shape.width;
+  const float *token = b->inputs ? b->inputs + first * C : fc_work_tensor(w, member, m->token);
+  fc_k_embed_fwd(w->embedded + first * C, b->inputs ? NULL : b->tokens + first,
+                 b->types ? b->types + first : NULL, own, 1, token,
                  fc_work_tensor(w, member, m->position), fc_work_tensor(w, member, m->type), offset,
-                 m->shape.width);
+                 C);
 }
 
 static void embed_fwd(fc_work *w) {
@@ -212,13 +213,15 @@ static void embed_bwd(fc_work *w) {
     fc_work_swap_gradients(w);
     if (!fc_work_goes_below(w, m->embed_norm.stage)) return;
   }
+  if (w->dinputs) memcpy(w->dinputs, w->d, bytes_of(w));
   for (int j = 0; j < w->n_members; j++) {
     const fc_work_member *member = &w->members[j];
+    float *dtoken = b->inputs ? NULL : fc_work_gradient(member, m->token);
     int32_t first = w->first_sequence[j], n = w->first_sequence[j + 1] - first;
     /* the kernel's rows are those of `start`, so that the whole arrays go with a later start */
-    fc_k_embed_bwd(fc_work_gradient(member, m->token), fc_work_gradient(member, m->position),
-                   fc_work_gradient(member, m->type), w->d, b->tokens, b->types, b->start + first,
-                   n, m->shape.arch->position_offset, m->shape.width);
+    fc_k_embed_bwd(dtoken, fc_work_gradient(member, m->position), fc_work_gradient(member, m->type),
+                   w->d, b->tokens, b->types, b->start + first, n, m->shape.arch->position_offset,
+                   m->shape.width);
   }
 }
 

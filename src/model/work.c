@@ -154,6 +154,8 @@ static void layout_head(fc_work *w, cursor *c) {
     size_t scratch = fc_k_lm_head_scratch(w->max_rows, m->shape.width, m->shape.vocab);
     size_t distill = w->training ? fc_k_lm_distill_scratch(w->max_rows, m->shape.vocab) : 0;
     w->lm_scratch = floats(c, (int64_t)(scratch > distill ? scratch : distill), 1);
+    w->log_prob = take(c, M, 1, sizeof *w->log_prob);
+    w->entropy = take(c, M, 1, sizeof *w->entropy);
   }
   w->scale = floats(c, M, 1);
   w->loss = floats(c, M, 1);

@@ -127,6 +127,27 @@ static void embed_matches_twin(void **state) {
     }
 }
 
+/* A row's own embedding in place of a token's. */
+static void embed_takes_rows(void **state) {
+  (void)state;
+  enum { C = 5 };
+  const int32_t *types = random_ints(LAST, TYPES, 2);
+  const float *rows = normals(LAST * C, 1, 1), *position = normals(POSITIONS * C, 1, 2);
+  const float *type = normals(TYPES * C, 1, 3), *dx = normals(LAST * C, 1, 4);
+  int32_t each[LAST];
+  for (int32_t n = 0; n < LAST; n++) each[n] = n;
+  float *x = zeros(LAST * C), *x_ref = zeros(LAST * C), *as_table = zeros(LAST * C);
+  fc_k_embed_fwd(x, NULL, types, starts, SEQUENCES, rows, position, type, OFFSET, C);
+  fc_k_embed_fwd_ref(x_ref, NULL, types, starts, SEQUENCES, rows, position, type, OFFSET, C);
+  fc_k_embed_fwd(as_table, each, types, starts, SEQUENCES, rows, position, type, OFFSET, C);
+  assert_close(x, x_ref, LAST * C, 5e-7, 1e-6);
+  assert_same_bits(x, as_table, LAST * C);
+  float *d = zeros(POSITIONS * C), *d_ref = zeros(POSITIONS * C);
+  fc_k_embed_bwd(NULL, d, NULL, dx, NULL, types, starts, SEQUENCES, OFFSET, C);
+  fc_k_embed_bwd_ref(NULL, d_ref, NULL, dx, NULL, types, starts, SEQUENCES, OFFSET, C);
+  assert_close(d, d_ref, POSITIONS * C, 1e-5, 1e-6);
+}
+
 typedef struct {
   const int32_t *tokens, *types;
   float *tables[3], *x, *projection;
@@ -158,11 +179,9 @@ static void embed_backward_is_the_derivative(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      KERNEL_TEST(layernorm_matches_twin),
-      KERNEL_TEST(layernorm_backward_is_the_derivative),
-      KERNEL_TEST(layernorm_row_stands_alone),
-      KERNEL_TEST(embed_matches_twin),
-      KERNEL_TEST(embed_backward_is_the_derivative),
+      KERNEL_TEST(layernorm_matches_twin),     KERNEL_TEST(layernorm_backward_is_the_derivative),
+      KERNEL_TEST(layernorm_row_stands_alone), KERNEL_TEST(embed_matches_twin),
+      KERNEL_TEST(embed_takes_rows),           KERNEL_TEST(embed_backward_is_the_derivative),
   };
   return cmocka_run_group_tests_name("rowwise_twins", tests, NULL, NULL);
 }
