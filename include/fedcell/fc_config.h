@@ -60,7 +60,12 @@ typedef struct {
   const char *title; /* heading in the reference: "cell: radio and devices" */
   const fc_option *options;
   size_t n;
+  const char *study; /* the table counts only where the CHOICE `study` has this value: elsewhere its
+                        options are not dumped, and giving one is a fault; NULL: always */
 } fc_option_table;
+/* Initialises a table of an array of options. */
+#define FC_OPTION_TABLE(table_title, array)                                                        \
+  { .title = (table_title), .options = (array), .n = sizeof(array) / sizeof((array)[0]) }
 
 /* A quantity that may vary over devices. */
 typedef enum {

@@ -21,7 +21,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Local. All option tables of a run, in the order of the reference; borrowed, constant. */
+/* Values of the option `study`: what a configuration is for. */
+#define FC_STUDY_FEDERATION "federation"
+#define FC_STUDY_POLICY     "policy" /* fc_policy.h */
+
+/* Local. All option tables of a federated run, in the order of the reference; borrowed, constant. */
 const fc_option_table *fc_federation_tables(size_t *n);
 
 /* Local. The i-th learning method; NULL past the end. */

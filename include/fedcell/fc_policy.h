@@ -15,7 +15,8 @@
 #include "fedcell/fc_federation.h"
 #include "fedcell/fc_llm.h"
 
-/* Local. The option tables of this system, beside those of fc_federation_tables. */
+/* Local. All option tables of the program: those of fc_federation_tables, then those of this
+ * system, which count in study: policy alone. */
 const fc_option_table *fc_policy_tables(size_t *n);
 /* Local. As fc_federation_check. */
 fc_err fc_policy_check(fc_config *cfg);

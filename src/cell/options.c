@@ -91,8 +91,7 @@ static const fc_option cell_options[] = {
     {"cell.interferer_power_w", FC_OPT_REAL, "W", "0.2", 0.0, 1e6, NULL,
      "Transmit power of each interfering device over the share it occupies."},
 };
-const fc_option_table fc_cell_options = {"cell: the radio", cell_options,
-                                         sizeof cell_options / sizeof *cell_options};
+const fc_option_table fc_cell_options = FC_OPTION_TABLE("cell: the radio", cell_options);
 
 static const fc_option population_options[] = {
     {"population.devices", FC_OPT_INT, "", "100", 1, 1e9, NULL, "Number of devices."},
@@ -116,6 +115,4 @@ static const fc_option population_options[] = {
      "tx_power_w, energy_per_flop_j, energy_kappa, memory_bytes, battery_j, speed_mps, pathloss_db "
      "(the whole loss), distance_m; what it does not name is drawn. Empty: none."},
 };
-const fc_option_table fc_population_options = {"population: the devices", population_options,
-                                               sizeof population_options /
-                                                   sizeof *population_options};
+const fc_option_table fc_population_options = FC_OPTION_TABLE("population: the devices", population_options);

@@ -157,6 +157,8 @@ struct fc_config {
 
 fc_slot *fc_config_find(const fc_config *cfg, const char *name); /* NULL: no such option */
 bool fc_config_is_group(const fc_config *cfg, const char *name); /* "cell" of "cell.x" */
+/* Does the slot's table count (fc_option_table.study)? */
+bool fc_config_counts(const fc_config *cfg, const fc_slot *slot);
 /* For failures met where no code can be returned: finish tells them. */
 void fc_config_note_failure(fc_config *cfg, fc_err err);
 /* Keeps a copy of a source name for as long as the configuration lives; NULL when out of memory. */
@@ -211,7 +213,7 @@ fc_err fc_load_default(fc_config *cfg, fc_slot *slot);
 /* ---- dump.c ------------------------------------------------------------------------------ */
 /* A value as one line of YAML (flow style). */
 void fc_dump_value(fc_text *t, const fc_option *option, const fc_value *value);
-/* Every option below its groups, groups in order of first mention. leaf writes one option. */
+/* Every option that counts below its groups, groups in order of first mention. leaf writes one option. */
 typedef void (*fc_dump_leaf)(fc_text *t, const fc_slot *slot, size_t indent, const char *key,
                              void *context);
 /* Before a group's heading; may be NULL. */

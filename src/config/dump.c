@@ -133,7 +133,7 @@ void fc_dump_value(fc_text *t, const fc_option *option, const fc_value *v) {
 typedef struct {
   fc_text *t;
   const fc_config *cfg;
-  bool *is_done; /* per slot */
+  bool *is_done; /* per slot, and all that are not written */
   fc_dump_leaf leaf;
   fc_dump_heading heading;
   void *context;
@@ -167,6 +167,7 @@ void fc_dump_tree(fc_text *t, const fc_config *cfg, fc_dump_leaf leaf, fc_dump_h
     t->err = err;
     return;
   }
+  for (size_t i = 0; i < cfg->n; i++) w.is_done[i] = !fc_config_counts(cfg, &cfg->slots[i]);
   write_group(&w, "", 0, 0);
   fc_free(w.is_done);
 }

@@ -119,6 +119,7 @@ static size_t tell_missing(const fc_config *cfg, telling *m) {
     const fc_slot *slot = &cfg->slots[i];
     /* A value that was given and refused has had its line already. */
     if (slot->value.is_set || slot->is_refused || slot->option->dflt) continue;
+    if (!fc_config_counts(cfg, slot)) continue;
     char must_be[FC_REASON_SIZE], line[FC_FAULT_LENGTH];
     fc_value_must_be(slot->option, must_be, sizeof must_be);
     snprintf(line, sizeof line, "%s: %s: is required and not given; must be %s",
@@ -129,8 +130,20 @@ static size_t tell_missing(const fc_config *cfg, telling *m) {
   return n;
 }
 
+/* Options that were given and mean nothing in this study. */
+static void find_strangers(fc_config *cfg) {
+  for (size_t i = 0; i < cfg->n; i++) {
+    fc_slot *slot = &cfg->slots[i];
+    if (!slot->is_given || fc_config_counts(cfg, slot)) continue;
+    fc_config_fault(cfg, slot->option->name, "means something in study: %s alone",
+                    cfg->tables[slot->table].study);
+    slot->is_given = false; /* told once */
+  }
+}
+
 fc_err fc_config_finish(fc_config *cfg) {
   FC_CHECK(cfg->failure == FC_ERR_OK, NOMEM, "out of memory while reading the configuration");
+  find_strangers(cfg);
   telling m = {.used = 0};
   for (size_t i = 0; i < cfg->n_kept; i++) tell(&m, cfg->faults[i]);
   size_t n = cfg->n_faults;

@@ -35,6 +35,12 @@ bool fc_config_is_group(const fc_config *cfg, const char *name) {
   return false;
 }
 
+bool fc_config_counts(const fc_config *cfg, const fc_slot *slot) {
+  const char *study = cfg->tables[slot->table].study;
+  const fc_slot *given = study ? fc_config_find(cfg, "study") : NULL;
+  return !study || (given && given->value.is_set && strcmp(given->value.text, study) == 0);
+}
+
 const char *fc_config_keep_source(fc_config *cfg, const char *name) {
   char *copy = NULL;
   fc_err err = fc_realloc(cfg->n_sources + 1, sizeof *cfg->sources, &cfg->sources);

@@ -43,8 +43,7 @@ static const fc_option data_options[] = {
     {"data.max_length", FC_OPT_INT, "tokens", "128", 8, 1048576, NULL,
      "Longer sequences are cut to so many tokens, special tokens included."},
 };
-const fc_option_table fc_data_options = {"data: what is learned", data_options,
-                                         sizeof data_options / sizeof *data_options};
+const fc_option_table fc_data_options = FC_OPTION_TABLE("data: what is learned", data_options);
 
 fc_data_settings fc_data_settings_read(const fc_config *cfg) {
   return (fc_data_settings){.dataset = fc_config_string(cfg, "data.dataset"),
@@ -77,8 +76,7 @@ static const fc_option split_options[] = {
     {"data.device_test_fraction", FC_OPT_REAL, "", "0.0", 0.0, 0.9, NULL,
      "Part of each device's samples that it keeps for testing instead of training."},
 };
-const fc_option_table fc_split_options = {"data: split over the devices", split_options,
-                                          sizeof split_options / sizeof *split_options};
+const fc_option_table fc_split_options = FC_OPTION_TABLE("data: split over the devices", split_options);
 
 fc_split_settings fc_split_settings_read(const fc_config *cfg) {
   return (fc_split_settings){.split = fc_config_string(cfg, "data.split"),

@@ -88,8 +88,8 @@ static const fc_option options[] = {
     {"splitlora.train_embedding", FC_OPT_BOOL, "", "false", FC_OPTION_ANY, NULL,
      "Count the gradient that goes back down to the device's embedding."},
 };
-const fc_option_table fc_cut_options = {"cut: pruned, split and shared-out models", options,
-                                        sizeof options / sizeof options[0]};
+const fc_option_table fc_cut_options =
+    FC_OPTION_TABLE("cut: pruned, split and shared-out models", options);
 
 fc_cost_settings fc_cost_settings_read(const fc_config *cfg) {
   return (fc_cost_settings){.is_planned = fc_config_string(cfg, "cost.clock")[0] == 'p',

@@ -21,8 +21,8 @@ static const fc_option options[] = {
     {"hetlora.lambda", FC_OPT_REAL, "", "1e-3", 0, 1e6, NULL,
      "hetlora: weight of what lies beyond in the devices' loss."},
 };
-const fc_option_table fc_lowrank_options = {"lowrank: devices with adapters of their own rank",
-                                            options, sizeof options / sizeof options[0]};
+const fc_option_table fc_lowrank_options =
+    FC_OPTION_TABLE("lowrank: devices with adapters of their own rank", options);
 
 static void check_list(fc_config *cfg, int64_t largest) {
   size_t n = fc_config_count(cfg, "lowrank.ranks"), shares = fc_config_count(cfg, "lowrank.shares");

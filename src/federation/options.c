@@ -4,16 +4,19 @@
 #include "ranks.h"
 #include "switching.h"
 
-#define LIST(table_title, array)                                                                   \
-  { .title = (table_title), .options = (array), .n = sizeof(array) / sizeof((array)[0]) }
-
 FC_OPTION_CHOICES(pooling_name, "auto", "first", "mean")
 FC_OPTION_CHOICES(precision_name, "auto", "f32", "bf16")
 FC_OPTION_CHOICES(adapter_kind_name, "lora", "full")
 FC_OPTION_CHOICES(weighting_name, "samples", "uniform")
 FC_OPTION_CHOICES(objective_name, "masked_lm", "causal_lm", "auto")
 
+FC_OPTION_CHOICES(study_name, FC_STUDY_FEDERATION, FC_STUDY_POLICY)
+
 static const fc_option run_options[] = {
+    {"study", FC_OPT_CHOICE, "", FC_STUDY_FEDERATION, FC_OPTION_ANY, study_name,
+     "What is studied: `federation`: devices fine-tune a model together; `policy`: a policy that "
+     "chooses the devices of a federation is trained and judged (T-ELLM). Options of the other "
+     "study are refused."},
     {"experiment", FC_OPT_STRING, "", "run", FC_OPTION_ANY, NULL,
      "Name of the experiment; stands in the result file and in its default path."},
     {"seed", FC_OPT_INT, "", "1", 0, 9007199254740991.0, NULL,
@@ -24,8 +27,19 @@ static const fc_option run_options[] = {
      "rest over the devices, so that runs of different seeds share test part and base."},
     {"checkpoint.every_rounds", FC_OPT_INT, "rounds", "10", 1, 1e9, NULL,
      "A checkpoint is written after so many rounds, and on SIGUSR1 or SIGTERM."},
+    {"model.precision", FC_OPT_CHOICE, "", "auto", FC_OPTION_ANY, precision_name,
+     "Products with frozen weights: in f32, or with weights and inputs rounded to bf16 and sums in "
+     "f32. auto: bf16 where the CPU has instructions for it (AMX, AVX-512 BF16), unless all "
+     "weights "
+     "are trained. Adapters, norms, softmax, losses and gradients of weights are f32 always."},
+    {"model.cache", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
+     "Folder of pretrained embedded bases; empty: FEDCELL_CACHE, else XDG_CACHE_HOME/fedcell, else "
+     "~/.cache/fedcell."},
+    {"model.scratch", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
+     "Folder for the temporary file in which the ranks of a node share the base weights; empty: "
+     "TMPDIR, else /tmp. It needs 4 bytes a weight, in bf16 8."},
 };
-const fc_option_table fc_run_options = LIST("run", run_options);
+const fc_option_table fc_run_options = FC_OPTION_TABLE("run", run_options);
 
 static const fc_option model_options[] = {
     {"model.family", FC_OPT_CHOICE, "", "bert", FC_OPTION_ANY, fc_arch_name,
@@ -44,11 +58,6 @@ static const fc_option model_options[] = {
      "What the classification head of an encoder sees: the first token, as BERT does, or the mean "
      "of all tokens. auto: as the base's config.json says (fedcell_pooling), else the first token. "
      "An embedded base says mean: a minute of pretraining does not teach a summary token."},
-    {"model.precision", FC_OPT_CHOICE, "", "auto", FC_OPTION_ANY, precision_name,
-     "Products with frozen weights: in f32, or with weights and inputs rounded to bf16 and sums in "
-     "f32. auto: bf16 where the CPU has instructions for it (AMX, AVX-512 BF16), unless all "
-     "weights "
-     "are trained. Adapters, norms, softmax, losses and gradients of weights are f32 always."},
     {"model.layers", FC_OPT_INT, "", "2", 1, 1000, NULL, "Blocks of an embedded or random base."},
     {"model.width", FC_OPT_INT, "", "64", 1, 65536, NULL,
      "Width of the residual stream of an embedded or random base."},
@@ -61,14 +70,9 @@ static const fc_option model_options[] = {
      "Neurons of a block's feed-forward layer, embedded or random base."},
     {"model.vocab", FC_OPT_INT, "tokens", "4096", 300, 1000000, NULL,
      "Vocabulary of an embedded base: byte-level BPE learnt on the public split."},
-    {"model.cache", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
-     "Folder of pretrained embedded bases; empty: FEDCELL_CACHE, else XDG_CACHE_HOME/fedcell, else "
-     "~/.cache/fedcell."},
-    {"model.scratch", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
-     "Folder for the temporary file in which the ranks of a node share the base weights; empty: "
-     "TMPDIR, else /tmp. It needs 4 bytes a weight, in bf16 8."},
 };
-const fc_option_table fc_model_options = LIST("model: the transformer and its base", model_options);
+const fc_option_table fc_model_options =
+    FC_OPTION_TABLE("model: the transformer and its base", model_options);
 
 static const fc_option adapter_options[] = {
     {"adapter.kind", FC_OPT_CHOICE, "", "lora", FC_OPTION_ANY, adapter_kind_name,
@@ -94,7 +98,8 @@ static const fc_option adapter_options[] = {
      "starts; it must have the rank, alpha and targets given here. Empty: A is drawn at random, B "
      "is zero."},
 };
-const fc_option_table fc_adapter_options = LIST("adapter: what is trained", adapter_options);
+const fc_option_table fc_adapter_options =
+    FC_OPTION_TABLE("adapter: what is trained", adapter_options);
 
 static const fc_option federation_options[] = {
     {"federation.method", FC_OPT_CHOICE, "", "fedlora", FC_OPTION_ANY, fc_method_name,
@@ -147,7 +152,7 @@ static const fc_option federation_options[] = {
      "Steps over which the learning rate rises from 0."},
 };
 const fc_option_table fc_federation_options =
-    LIST("federation: rounds and local training", federation_options);
+    FC_OPTION_TABLE("federation: rounds and local training", federation_options);
 
 static const fc_option stop_options[] = {
     {"stop.target_loss", FC_OPT_REAL, "nat", "0", 0, 1e6, NULL,
@@ -155,7 +160,7 @@ static const fc_option stop_options[] = {
     {"stop.target_accuracy", FC_OPT_REAL, "", "0", 0, 1, NULL,
      "The run ends when the test accuracy reaches this; 0: never."},
 };
-const fc_option_table fc_stop_options = LIST("stop: ending early", stop_options);
+const fc_option_table fc_stop_options = FC_OPTION_TABLE("stop: ending early", stop_options);
 
 static const fc_option pretrain_options[] = {
     {"pretrain.objective", FC_OPT_CHOICE, "", "auto", FC_OPTION_ANY, objective_name,
@@ -172,17 +177,32 @@ static const fc_option pretrain_options[] = {
      "Seed of the initial weights and batches. Apart from the run's seed, so that runs share one "
      "base."},
 };
-const fc_option_table fc_pretrain_options = LIST("pretrain: the embedded base", pretrain_options);
+const fc_option_table fc_pretrain_options =
+    FC_OPTION_TABLE("pretrain: the embedded base", pretrain_options);
 
 const fc_option_table *fc_federation_tables(size_t *n) {
   static fc_option_table tables[13];
-  const fc_option_table *const all[] = {
-      &fc_run_options,      &fc_model_options,      &fc_adapter_options, &fc_data_options,
-      &fc_split_options,    &fc_population_options, &fc_cell_options,    &fc_federation_options,
-      &fc_stop_options,     &fc_pretrain_options,   &fc_cut_options,     &fc_lowrank_options,
-      &fc_switching_options};
+  static const struct {
+    const fc_option_table *table;
+    const char *study;
+  } all[] = {{&fc_run_options, NULL},
+             {&fc_model_options, FC_STUDY_FEDERATION},
+             {&fc_adapter_options, FC_STUDY_FEDERATION},
+             {&fc_data_options, NULL},
+             {&fc_split_options, NULL},
+             {&fc_population_options, FC_STUDY_FEDERATION},
+             {&fc_cell_options, FC_STUDY_FEDERATION},
+             {&fc_federation_options, FC_STUDY_FEDERATION},
+             {&fc_stop_options, FC_STUDY_FEDERATION},
+             {&fc_pretrain_options, FC_STUDY_FEDERATION},
+             {&fc_cut_options, FC_STUDY_FEDERATION},
+             {&fc_lowrank_options, FC_STUDY_FEDERATION},
+             {&fc_switching_options, FC_STUDY_FEDERATION}};
   *n = sizeof all / sizeof all[0];
-  for (size_t i = 0; i < *n; i++) tables[i] = *all[i];
+  for (size_t i = 0; i < *n; i++) {
+    tables[i] = *all[i].table;
+    tables[i].study = all[i].study;
+  }
   return tables;
 }
 

@@ -58,8 +58,8 @@ static const fc_option options[] = {
     {"switching.capacitance", FC_OPT_REAL, "J s^2", "1e-27", 0, 1, NULL,
      "Energy coefficient rho of the chip: rho f^2 a cycle."},
 };
-const fc_option_table fc_switching_options = {"switching: several modules, chosen by each device",
-                                              options, sizeof options / sizeof options[0]};
+const fc_option_table fc_switching_options =
+    FC_OPTION_TABLE("switching: several modules, chosen by each device", options);
 
 #define INT(name)   fc_config_int(cfg, "switching." name)
 #define REAL(name)  fc_config_real(cfg, "switching." name)

@@ -57,9 +57,9 @@ static const fc_option required_options[] = {
 
 /* The first N_TABLES have defaults throughout; the one after that only required options. */
 static const fc_option_table all_tables[] = {
-    {"run: what is trained, and how long", run_options, TABLE_LENGTH(run_options)},
-    {"cell: radio and devices", cell_options, TABLE_LENGTH(cell_options)},
-    {"data: required", required_options, TABLE_LENGTH(required_options)},
+    FC_OPTION_TABLE("run: what is trained, and how long", run_options),
+    FC_OPTION_TABLE("cell: radio and devices", cell_options),
+    FC_OPTION_TABLE("data: required", required_options),
 };
 enum { N_TABLES = 2, N_ALL_TABLES = 3 };
 

@@ -278,7 +278,7 @@ static void missing_required_options(void **state) {
       {"data.split", FC_OPT_CHOICE, "", NULL, FC_OPTION_ANY, fading_name, "."},
       {"data.samples", FC_OPT_INT, "", NULL, 5, 100, NULL, "."},
   };
-  static const fc_option_table table = {"data", options, TABLE_LENGTH(options)};
+  static const fc_option_table table = FC_OPTION_TABLE("data", options);
   fc_config *cfg;
   assert_int_equal(fc_config_create(&table, 1, &cfg), FC_ERR_OK);
   assert_int_equal(fc_config_finish(cfg), FC_ERR_USAGE);
@@ -336,7 +336,7 @@ static void a_faulty_default_is_told(void **state) {
       {"a.b", FC_OPT_INT, "", "7", 1, 5, NULL, "."},
       {"a.c", FC_OPT_REALS, "", "[1", 1, 5, NULL, "."},
   };
-  static const fc_option_table table = {"a", options, TABLE_LENGTH(options)};
+  static const fc_option_table table = FC_OPTION_TABLE("a", options);
   fc_config *cfg;
   assert_int_equal(fc_config_create(&table, 1, &cfg), FC_ERR_OK);
   assert_int_equal(fc_config_finish(cfg), FC_ERR_USAGE);
