@@ -111,13 +111,46 @@ fc_err fc_output_make_folder(const char *folder);
 
 /* ---- a run and what is said about it (command_run.c, progress.c, facts.c) -------------------- */
 
-/* Collective. Runs with progress lines; `stop` as in fc_run_request. */
-fc_err fc_app_run(const fc_comm *comm, fc_config *cfg, const fc_arguments *a, const char *output,
-                  volatile sig_atomic_t *stop, fc_run_summary *summary);
-
 /* Collective. All that `fedcell run` does with a configuration: where the result goes, the run with
  * signals caught, the summary. */
 fc_err fc_app_run_told(const fc_comm *comm, const fc_arguments *a, fc_config *cfg);
+
+/* ---- studies (study.c): what a configuration is for ------------------------------------------ */
+
+typedef struct {
+  int ranks, threads; /* of one node; threads of a rank */
+} fc_ranks;
+/* As --ranks and --threads say, else as it is now. */
+fc_ranks fc_ranks_asked(const fc_comm *comm, const fc_arguments *a);
+
+/* The figures of `fedcell sweep --needs`. */
+typedef struct {
+  double node_bytes, rank_bytes, flop_per_round;
+  uint32_t participants;
+} fc_needs;
+
+typedef struct {
+  const char *name; /* the value of the option `study` */
+  /* Local. All that can be seen before data are read; USAGE with all faults. */
+  fc_err (*check)(fc_config *cfg);
+  /* Local. Says what a run needs, as text or as JSON; the same as figures. */
+  fc_err (*show_needs)(fc_config *cfg, fc_ranks on, bool json);
+  fc_err (*needs)(fc_config *cfg, fc_ranks on, fc_needs *out);
+  /* Collective. Runs with progress lines and says what came out; stop: as in fc_run_request. */
+  fc_err (*run)(const fc_comm *comm, fc_config *cfg, const fc_arguments *a, const char *output,
+                volatile sig_atomic_t *stop);
+  /* Collective. What runs of this configuration share, made unless the cache has it; *folder
+   * (caller frees): where it lies, NULL: there is nothing to make. */
+  fc_err (*prepare)(const fc_comm *comm, fc_config *cfg, const fc_arguments *a,
+                    volatile sig_atomic_t *stop, char **folder);
+  fc_err (*nothing_to_prepare)(const fc_config *cfg, const char *file); /* USAGE that says so */
+  /* Local. DATA with all that a result file violates. */
+  fc_err (*check_result)(const char *path);
+} fc_study;
+extern const fc_study fc_study_federation;
+const fc_study *fc_study_of(const fc_config *cfg);
+/* Local. As the study's check. */
+fc_err fc_study_check(fc_config *cfg);
 
 typedef struct {
   double start_s, told_s; /* wall clock */

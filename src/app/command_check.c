@@ -6,56 +6,10 @@
 #include "fedcell/fc_solver.h"
 #include <dirent.h>
 #include <jansson.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- check ----------------------------------------------------------------------------------- */
-
-static void show_estimate(const fc_estimate *e, int ranks, int threads) {
-  char a[FC_HUMAN], b[FC_HUMAN];
-#define BYTES(buffer, field) fc_app_human(buffer, e->field, "B")
-  fc_app_say("\n# ---- what it needs (%d rank%s of %d thread%s on one node) ----\n", ranks,
-             ranks == 1 ? "" : "s", threads, threads == 1 ? "" : "s");
-  fc_app_say("# samples:    %lld on %u devices, %lld public, %lld test\n",
-             (long long)e->samples_train, e->devices, (long long)e->samples_public,
-             (long long)e->samples_test);
-  fc_app_say("# weights:    %zu in the base, %zu trained\n", e->base_weights, e->trained_weights);
-  fc_app_say("# memory:     %s a node: %s a rank", BYTES(a, node_bytes), BYTES(b, rank_bytes));
-  fc_app_say(" and %s of base weights shared by all\n", BYTES(a, node_shared_bytes));
-  fc_app_say("#             of a rank's: %s a training thread (cohort of %d device%s), %s a "
-             "participant of its rounds\n",
-             BYTES(a, thread_bytes), e->cohort_devices, e->cohort_devices == 1 ? "" : "s",
-             BYTES(b, participant_bytes));
-  fc_app_say("#             recommended: federation.cohort %d", e->best_cohort);
-  if (e->memory_bytes > 0) fc_app_say("; this node has %s", BYTES(a, memory_bytes));
-  fc_app_say("%s\n", e->memory_bytes > 0 && e->node_bytes > 0.8 * e->memory_bytes
-                         ? ": too little, try federation.recompute: true"
-                         : "");
-  fc_app_say("#             each further simulated device: %s\n", BYTES(a, idle_device_bytes));
-  fc_app_say("# one round:  %u participants, %s", e->participants,
-             fc_app_human(a, e->flop_per_round, "FLOP"));
-  fc_app_say(", up %s, down %s\n", fc_app_human(a, e->uplink_bits_per_round / 8, "B"),
-             fc_app_human(b, e->downlink_bits_per_round / 8, "B"));
-#undef BYTES
-}
-
-/* The same figures for programs. */
-static fc_err show_estimate_json(const fc_estimate *e) {
-  json_t *o = json_pack(
-      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
-      "devices", (json_int_t)e->devices, "participants", (json_int_t)e->participants,
-      "samples_train", (json_int_t)e->samples_train, "samples_public",
-      (json_int_t)e->samples_public, "samples_test", (json_int_t)e->samples_test, "base_weights",
-      (json_int_t)e->base_weights, "trained_weights", (json_int_t)e->trained_weights,
-      "cohort_devices", e->cohort_devices, "best_cohort", e->best_cohort, "node_bytes",
-      e->node_bytes, "rank_bytes", e->rank_bytes, "node_shared_bytes", e->node_shared_bytes,
-      "thread_bytes", e->thread_bytes, "participant_bytes", e->participant_bytes,
-      "idle_device_bytes", e->idle_device_bytes, "flop_per_round", e->flop_per_round,
-      "uplink_bits_per_round", e->uplink_bits_per_round, "downlink_bits_per_round",
-      e->downlink_bits_per_round);
-  return fc_app_say_json(o);
-}
 
 /* What stands under `sizes` is laid over silently: say which. */
 static void show_size(const fc_config *cfg) {
@@ -64,18 +18,15 @@ static void show_size(const fc_config *cfg) {
 }
 
 static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
-  fc_estimate estimate;
+  const fc_study *study = fc_study_of(cfg);
+  const fc_ranks on = fc_ranks_asked(comm, a);
   char *text = NULL;
-  int ranks = a->ranks ? a->ranks : comm->size;
-  int threads = a->threads ? a->threads : omp_get_max_threads();
-  FC_TRY(fc_federation_estimate(cfg, ranks, threads, &estimate));
-  if (a->json) return show_estimate_json(&estimate);
+  if (a->json) return study->show_needs(cfg, on, true);
   FC_TRY(fc_config_dump(cfg, &text));
   show_size(cfg);
   fc_app_say("%s", text);
-  show_estimate(&estimate, ranks, threads);
   fc_free(text);
-  return FC_ERR_OK;
+  return study->show_needs(cfg, on, false);
 }
 
 fc_err fc_command_check(const fc_comm *comm, const fc_arguments *a) {

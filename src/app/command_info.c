@@ -50,12 +50,10 @@ static json_t *provenance(const fc_store_reader *r) {
 }
 
 /* The last value of a column, or with `sum` the sum over all rounds. */
-static fc_err column_figure(const fc_store_reader *r, const char *name, bool sum, double *out) {
-  char path[64];
+static fc_err column_figure(const fc_store_reader *r, const char *path, bool sum, double *out) {
   int64_t n = 0;
   double *x = NULL;
   *out = sum ? 0.0 : (double)NAN;
-  snprintf(path, sizeof path, "/rounds/%s", name);
   FC_TRY(fc_store_count(r, path, &n));
   FC_TRY(fc_alloc((size_t)n, sizeof *x, &x));
   fc_err err = fc_store_get_f64(r, path, 0, n, x);
@@ -69,7 +67,10 @@ static fc_err figures(const fc_store_reader *r, const char *const *names, size_t
   *out = json_object();
   for (size_t i = 0; i < n; i++) {
     double x = 0;
-    FC_TRY(column_figure(r, names[i], sum, &x));
+    char path[64];
+    snprintf(path, sizeof path, "/rounds/%s", names[i]);
+    if (!fc_store_has(r, path)) continue; /* not of this study */
+    FC_TRY(column_figure(r, path, sum, &x));
     json_object_set_new(*out, names[i], number(x));
   }
   return FC_ERR_OK;
@@ -124,10 +125,18 @@ static fc_err collect(const char *path, json_t **info) {
   return err;
 }
 
+static fc_err check_result(const char *path) {
+  fc_config *cfg = NULL;
+  fc_err err = fc_result_config_read(path, &cfg);
+  const fc_study *study = err == FC_ERR_OK ? fc_study_of(cfg) : &fc_study_federation;
+  fc_config_destroy(&cfg);
+  return study->check_result(path); /* which tells whatever is wrong with the configuration */
+}
+
 static fc_err show(const fc_arguments *a) {
   json_t *info = NULL;
   if (a->check) {
-    FC_TRY(fc_result_check(a->operand));
+    FC_TRY(check_result(a->operand));
     fc_app_say("%s holds what a result file of format 1 must\n", a->operand);
     return FC_ERR_OK;
   }

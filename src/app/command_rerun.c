@@ -77,13 +77,12 @@ static fc_err compare(const char *then, const char *now) {
 
 static fc_err rerun(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
   char output[FC_PATH_SIZE];
-  fc_run_summary summary;
   int n = snprintf(output, sizeof output, "%s.rerun.h5", a->operand);
   fc_err err = FC_ERR_OK;
   if (n >= FC_PATH_SIZE) err = fc_fail(FC_ERR_USAGE, "%s: the path is too long", a->operand);
   if (err == FC_ERR_OK && comm->rank == 0) err = fc_output_make_folders(output);
   FC_TRY(fc_agree(comm, err));
-  FC_TRY(fc_app_run(comm, cfg, a, output, NULL, &summary));
+  FC_TRY(fc_study_of(cfg)->run(comm, cfg, a, output, NULL));
   return comm->rank == 0 ? compare(a->operand, output) : FC_ERR_OK;
 }
 

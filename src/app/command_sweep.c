@@ -4,7 +4,6 @@
 #include "fedcell/fc_mem.h"
 #include "sweep.h"
 #include <errno.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,7 +27,7 @@ static fc_err open_sweep(const fc_comm *comm, const fc_arguments *a, fc_points *
   p->size = a->size;
   fc_sweep_set_base(p->sweep, p->base, length, a->size);
   fc_err err = FC_ERR_OK;
-  if (comm->rank == 0) err = fc_sweep_check(p->sweep, fc_federation_check, &p->labels);
+  if (comm->rank == 0) err = fc_sweep_check(p->sweep, fc_study_check, &p->labels);
   return fc_agree(comm, err);
 }
 
@@ -164,9 +163,9 @@ static fc_err visit_unlike(const fc_points *p, visit_point *visit, void *arg) {
 
 typedef struct {
   const fc_points *p;
-  int ranks, threads;
+  fc_ranks on;
   bool quiet;
-  fc_estimate most; /* of each figure, over the points */
+  fc_needs most;    /* of each figure, over the points */
   size_t hungriest; /* the point that needs the most memory on a node */
 } needs;
 
@@ -176,9 +175,9 @@ static void take_larger(double *a, double b) {
 
 static fc_err estimate_point(void *arg, size_t number, fc_config *cfg) {
   needs *n = arg;
-  fc_estimate e;
+  fc_needs e;
   char a[FC_HUMAN], b[FC_HUMAN];
-  FC_TRY(fc_federation_estimate(cfg, n->ranks, n->threads, &e));
+  FC_TRY(fc_study_of(cfg)->needs(cfg, n->on, &e));
   if (e.node_bytes > n->most.node_bytes) n->hungriest = number;
   take_larger(&n->most.node_bytes, e.node_bytes);
   take_larger(&n->most.rank_bytes, e.rank_bytes);
@@ -191,10 +190,7 @@ static fc_err estimate_point(void *arg, size_t number, fc_config *cfg) {
 }
 
 static fc_err check(const fc_comm *comm, const fc_arguments *a, const fc_points *p) {
-  needs n = {.p = p,
-             .quiet = a->json,
-             .ranks = a->ranks ? a->ranks : comm->size,
-             .threads = a->threads ? a->threads : omp_get_max_threads()};
+  needs n = {.p = p, .quiet = a->json, .on = fc_ranks_asked(comm, a)};
   char text[FC_HUMAN];
   FC_TRY(visit_unlike(p, estimate_point, &n));
   if (a->json)
@@ -210,6 +206,7 @@ static fc_err check(const fc_comm *comm, const fc_arguments *a, const fc_points 
 
 typedef struct {
   const fc_comm *comm;
+  const fc_arguments *arguments;
   char *told; /* the folder that was told last */
 } bases;
 
@@ -217,16 +214,16 @@ static fc_err pretrain_point(void *arg, size_t number, fc_config *cfg) {
   bases *b = arg;
   char *folder = NULL;
   (void)number;
-  if (strcmp(fc_config_string(cfg, "model.base"), "embedded") != 0) return FC_ERR_OK;
-  FC_TRY(fc_federation_pretrain(b->comm, cfg, false, &folder));
+  FC_TRY(fc_study_of(cfg)->prepare(b->comm, cfg, b->arguments, NULL, &folder));
+  if (!folder) return FC_ERR_OK;
   if (!b->told || strcmp(b->told, folder) != 0) fc_app_say("%s\n", folder);
   fc_free(b->told);
   b->told = folder;
   return FC_ERR_OK;
 }
 
-static fc_err pretrain(const fc_comm *comm, const fc_points *p) {
-  bases b = {.comm = comm};
+static fc_err pretrain(const fc_comm *comm, const fc_arguments *a, const fc_points *p) {
+  bases b = {.comm = comm, .arguments = a};
   fc_err err = visit_unlike(p, pretrain_point, &b);
   fc_free(b.told);
   return err;
@@ -256,7 +253,7 @@ fc_err fc_command_sweep(const fc_comm *comm, const fc_arguments *a) {
   fc_err err = open_sweep(comm, a, &p);
   if (err == FC_ERR_OK) {
     if (a->pretrain)
-      err = pretrain(comm, &p);
+      err = pretrain(comm, a, &p);
     else if (a->list || a->count || a->needs || a->status)
       err = fc_agree(comm, comm->rank == 0 ? on_rank_0(comm, a, &p) : FC_ERR_OK);
     else
