@@ -1,33 +1,14 @@
 /* pretrain.c - the embedded base: a small transformer trained from scratch on the public split,
  * with the ranks sharing every step, and cached in a folder that its configuration names. */
 #include "federation.h"
+#include "fedcell/fc_folder.h"
 #include "fedcell/fc_log.h"
 #include "fedcell/fc_timer.h"
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-/* mkdir -p of the folder that holds `path`. */
-static fc_err make_parents(const char *path) {
-  char *copy = NULL;
-  FC_TRY(fc_format(&copy, "%s", path));
-  fc_err err = FC_ERR_OK;
-  for (char *slash = strchr(copy + 1, '/'); slash && err == FC_ERR_OK;
-       slash = strchr(slash + 1, '/')) {
-    *slash = '\0';
-    if (mkdir(copy, 0777) != 0 && errno != EEXIST)
-      err = fc_fail(FC_ERR_IO, "%s: cannot make this folder: %s", copy, strerror(errno));
-    *slash = '/';
-  }
-  fc_free(copy);
-  return err;
-}
 
 /* ---- training -------------------------------------------------------------------------------- */
 
@@ -102,27 +83,6 @@ static fc_err train(fc_parallel *p, const fc_split *split, int batch, int64_t st
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
-/* A folder of files; nothing if there is none of that name. */
-static void remove_folder(const char *folder) {
-  DIR *dir = opendir(folder);
-  if (!dir) return;
-  for (struct dirent *entry; (entry = readdir(dir));)
-    unlinkat(dirfd(dir), entry->d_name, 0); /* which leaves "." and ".." alone */
-  closedir(dir);
-  rmdir(folder);
-}
-
-/* An empty folder beside the final one, of a name that no other run has, for all who may read the
- * cache: mkdtemp's own mode is for the owner alone. */
-static fc_err make_aside(char *aside) {
-  FC_TRY(make_parents(aside));
-  FC_CHECK(mkdtemp(aside), IO, "%s: cannot make this folder: %s", aside, strerror(errno));
-  mode_t mask = umask(0);
-  umask(mask);
-  FC_CHECK(chmod(aside, 0777 & ~mask) == 0, IO, "%s: %s", aside, strerror(errno));
-  return FC_ERR_OK;
-}
-
 static fc_err write_base(const fc_task_setup *task, const float *theta, const char *folder) {
   float *weights = NULL;
   FC_TRY(fc_alloc(fc_model_weight_count(task->model), sizeof *weights, &weights));
@@ -133,19 +93,13 @@ static fc_err write_base(const fc_task_setup *task, const float *theta, const ch
   return fc_tokenizer_save(task->tokenizer, folder);
 }
 
-/* Written aside and renamed, so that a folder of the final name is always whole. If another run was
- * faster, its folder stands: it holds the same. */
 static fc_err publish(const fc_task_setup *task, const float *theta, const char *folder,
                       bool replace) {
   char *aside = NULL;
-  FC_TRY(fc_format(&aside, "%s.tmp.XXXXXX", folder));
-  fc_err err = make_aside(aside);
-  if (err == FC_ERR_OK) err = write_base(task, theta, aside);
-  if (err == FC_ERR_OK && replace) remove_folder(folder);
-  if (err == FC_ERR_OK && rename(aside, folder) != 0 && errno != EEXIST && errno != ENOTEMPTY)
-    err = fc_fail(FC_ERR_IO, "%s: cannot be renamed to %s: %s", aside, folder, strerror(errno));
-  remove_folder(aside); /* nothing there after the rename */
-  fc_free(aside);
+  FC_TRY(fc_folder_begin(folder, &aside));
+  fc_err err = write_base(task, theta, aside);
+  if (err == FC_ERR_OK) return fc_folder_publish(&aside, folder, replace);
+  fc_folder_drop(&aside);
   return err;
 }
 
