@@ -12,6 +12,7 @@
 
 #include "fedcell/fc_comm.h"
 #include "fedcell/fc_optimizer.h"
+#include "fedcell/fc_store.h"
 
 enum {
   FC_DESCENT_LANES = 16, /* fixes the results: at most so many threads of all ranks work */
@@ -55,5 +56,12 @@ fc_err fc_descent_save(const fc_descent *d, const char *path, const char *key, c
  * saved with another key. */
 fc_err fc_descent_load(fc_descent *d, const char *path, const char *key, float *theta,
                        double *number);
+/* Collective. The same into a file that is being written, and from one that is open, for callers
+ * that keep more than that. `path` is for messages. */
+void fc_descent_put(const fc_descent *d, fc_store_file *f, const char *key, const float *theta,
+                    double number);
+/* Local. */
+fc_err fc_descent_get(fc_descent *d, const fc_store_reader *r, const char *path, const char *key,
+                      float *theta, double *number);
 
 #endif

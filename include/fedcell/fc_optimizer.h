@@ -27,7 +27,8 @@ typedef struct {
   fc_optimizer_settings settings;
   size_t n;
   float *state;
-  int64_t step; /* steps taken */
+  int64_t step;         /* steps taken */
+  double gradient_norm; /* of the last one, before the limit */
 } fc_optimizer;
 
 /* Floats of state for n weights: 2n AdamW, n SGD with momentum, 0 plain SGD. */

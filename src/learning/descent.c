@@ -3,7 +3,6 @@
 #include "fedcell/fc_descent.h"
 #include "fedcell/fc_kernel.h"
 #include "fedcell/fc_mem.h"
-#include "fedcell/fc_store.h"
 #include <assert.h>
 #include <math.h>
 #include <omp.h>
@@ -158,10 +157,9 @@ fc_err fc_descent_step(fc_descent *d, float *theta, int64_t units, fc_descent_un
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-fc_err fc_descent_save(const fc_descent *d, const char *path, const char *key, const float *theta,
-                       double number) {
+void fc_descent_put(const fc_descent *d, fc_store_file *f, const char *key, const float *theta,
+                    double number) {
   const fc_optimizer *o = &d->optimizer;
-  fc_store_file *f = NULL;
   const struct {
     const char *path, *meaning;
     const float *x;
@@ -169,7 +167,6 @@ fc_err fc_descent_save(const fc_descent *d, const char *path, const char *key, c
   } vectors[] = {{"/state/theta", "trained weights", theta, d->P},
                  {"/state/optimizer", "state of the optimiser", o->state,
                   fc_optimizer_state_count(&o->settings, d->P)}};
-  FC_TRY(fc_store_write_begin(d->comm, path, &f));
   fc_store_put_text(f, "/state", "key", key);
   fc_store_put_number(f, "/state", "number", number);
   fc_store_put_number(f, "/state", "optimizer_steps", (double)o->step);
@@ -179,6 +176,13 @@ fc_err fc_descent_save(const fc_descent *d, const char *path, const char *key, c
     fc_store_put_f32(f, vectors[v].path, "", vectors[v].meaning, vectors[v].x + first, first, own,
                      n);
   }
+}
+
+fc_err fc_descent_save(const fc_descent *d, const char *path, const char *key, const float *theta,
+                       double number) {
+  fc_store_file *f = NULL;
+  FC_TRY(fc_store_write_begin(d->comm, path, &f));
+  fc_descent_put(d, f, key, theta, number);
   return fc_store_write_end(&f);
 }
 
@@ -195,19 +199,24 @@ static fc_err check_key(const fc_store_reader *r, const char *path, const char *
   return err;
 }
 
-static fc_err load(fc_descent *d, const char *path, const char *key, float *theta, double *number) {
+fc_err fc_descent_get(fc_descent *d, const fc_store_reader *r, const char *path, const char *key,
+                      float *theta, double *number) {
   fc_optimizer *o = &d->optimizer;
-  fc_store_reader *r = NULL;
   double steps = 0;
+  FC_TRY(check_key(r, path, key));
+  FC_TRY(fc_store_get_number(r, "/state", "number", number));
+  FC_TRY(fc_store_get_number(r, "/state", "optimizer_steps", &steps));
+  FC_TRY(fc_store_get_f32(r, "/state/theta", 0, (int64_t)d->P, theta));
+  FC_TRY(fc_store_get_f32(r, "/state/optimizer", 0,
+                          (int64_t)fc_optimizer_state_count(&o->settings, d->P), o->state));
+  o->step = (int64_t)steps;
+  return FC_ERR_OK;
+}
+
+static fc_err load(fc_descent *d, const char *path, const char *key, float *theta, double *number) {
+  fc_store_reader *r = NULL;
   FC_TRY(fc_store_open(path, &r));
-  fc_err err = check_key(r, path, key);
-  if (err == FC_ERR_OK) err = fc_store_get_number(r, "/state", "number", number);
-  if (err == FC_ERR_OK) err = fc_store_get_number(r, "/state", "optimizer_steps", &steps);
-  if (err == FC_ERR_OK) err = fc_store_get_f32(r, "/state/theta", 0, (int64_t)d->P, theta);
-  if (err == FC_ERR_OK)
-    err = fc_store_get_f32(r, "/state/optimizer", 0,
-                           (int64_t)fc_optimizer_state_count(&o->settings, d->P), o->state);
-  if (err == FC_ERR_OK) o->step = (int64_t)steps;
+  fc_err err = fc_descent_get(d, r, path, key, theta, number);
   fc_store_close(&r);
   return err;
 }

@@ -123,6 +123,7 @@ fc_err fc_optimizer_step(fc_optimizer *o, float *w, float *dw) {
   const fc_optimizer_settings *s = &o->settings;
   double norm = sqrt(fc_k_sum_squares(dw, (int64_t)o->n));
   if (!isfinite(norm)) return fail_not_finite(o, norm, dw);
+  o->gradient_norm = norm;
   if (s->clip_norm > 0.0F) {
     /* torch's clip_grad_norm_ adds the 1e-6. */
     double factor = (double)s->clip_norm / (norm + 1e-6);
