@@ -3,15 +3,15 @@
 #include "objective.h"
 #include <math.h>
 
-/* What one token's term is multiplied by in the mean. */
-static double token_share(const fc_objective *o, fc_objective_scope scope, int n) {
+/* What a token's term counts in the loss of its answer. */
+static double token_share(const fc_objective *o, double mean_length, int n) {
   switch (o->average) {
   case FC_AVERAGE_ANSWERS:
-    return 1.0 / ((double)scope.answers * n);
+    return 1.0 / n;
   case FC_AVERAGE_TOKENS:
-    return 1.0 / (double)scope.tokens;
+    return 1.0 / mean_length;
   case FC_AVERAGE_CONSTANT:
-    return 1.0 / ((double)scope.answers * o->longest);
+    return 1.0 / o->longest;
   }
   return NAN; /* no such average */
 }
@@ -37,11 +37,11 @@ static surrogate clipped(const fc_objective *o, double log_ratio, double advanta
   return (surrogate){ratio * advantage, ratio * advantage};
 }
 
-static double policy_loss(const fc_objective *o, fc_objective_scope scope,
-                          const fc_objective_answer *a, float *weight, fc_objective_sums *sums) {
+static double policy_loss(const fc_objective *o, double mean_length, const fc_objective_answer *a,
+                          float *weight, fc_objective_sums *sums) {
   double loss = 0, whole = 0;
   if (o->token_ratio) {
-    double share = token_share(o, scope, a->n);
+    double share = token_share(o, mean_length, a->n);
     for (int j = 0; j < a->n; j++) {
       surrogate s = clipped(o, a->log_prob[j] - a->old[j], a->advantage, sums);
       weight[j] = (float)(share * s.derivative);
@@ -51,16 +51,16 @@ static double policy_loss(const fc_objective *o, fc_objective_scope scope,
   }
   for (int j = 0; j < a->n; j++) whole += a->log_prob[j] - a->old[j]; /* [TELLM (31)] */
   surrogate s = clipped(o, whole, a->advantage, sums);
-  for (int j = 0; j < a->n; j++) weight[j] = (float)(s.derivative / (double)scope.answers);
-  return -s.value / (double)scope.answers;
+  for (int j = 0; j < a->n; j++) weight[j] = (float)s.derivative;
+  return -s.value;
 }
 
-double fc_objective_of(const fc_objective *o, fc_objective_scope scope,
-                       const fc_objective_answer *a, float *weight, fc_objective_sums *sums) {
+double fc_objective_of(const fc_objective *o, double mean_length, const fc_objective_answer *a,
+                       float *weight, fc_objective_sums *sums) {
   *sums = (fc_objective_sums){0};
-  double loss = policy_loss(o, scope, a, weight, sums);
+  double loss = policy_loss(o, mean_length, a, weight, sums);
   if (!a->reference) return loss;
-  double share = o->kl_beta * token_share(o, scope, a->n);
+  double share = o->kl_beta * token_share(o, mean_length, a->n);
   for (int j = 0; j < a->n; j++) {
     double x = a->reference[j] - a->log_prob[j];
     double k3 = expm1(x) - x;

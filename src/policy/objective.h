@@ -52,11 +52,6 @@ typedef struct {
   int longest; /* for FC_AVERAGE_CONSTANT */
 } fc_objective;
 
-/* What an optimiser step averages over. */
-typedef struct {
-  int64_t answers, tokens;
-} fc_objective_scope;
-
 /* One answer of n >= 1 tokens. */
 typedef struct {
   int n;
@@ -73,11 +68,12 @@ typedef struct {
   double kl_reference;                        /* k3, over tokens */
 } fc_objective_sums;
 
-/* weight (n) <- d loss/d(-ln pi), loss = -(mean of min(rho A, clip(rho) A)) + kl_beta (mean of k3),
- * k3 = e^x - x - 1 with x = ln pi_ref - ln pi, rho = pi/pi_old [TELLM (31), (32)]. Returns the
- * answer's share of the loss; *sums is overwritten. */
-double fc_objective_of(const fc_objective *o, fc_objective_scope scope,
-                       const fc_objective_answer *answer, float *weight, fc_objective_sums *sums);
+/* Loss of one answer, -min(rho A, clip(rho) A) + kl_beta k3 with its tokens' terms averaged, so
+ * that an optimiser step's loss is the mean over its answers, which have mean_length tokens; k3 =
+ * e^x - x - 1 with x = ln pi_ref - ln pi, rho = pi/pi_old [TELLM (31), (32)]. weight (n) <- d
+ * loss/d(-ln pi); *sums is overwritten. */
+double fc_objective_of(const fc_objective *o, double mean_length, const fc_objective_answer *answer,
+                       float *weight, fc_objective_sums *sums);
 
 /* PPO's value loss, 1/2 max((V-R)^2, (V_old + clip(V - V_old, -limit, limit) - R)^2); limit 0:
  * without the second. *derivative: by V. */

@@ -53,9 +53,9 @@ static void rounds_without_spread_give_nothing(void **state) {
   uint8_t alike[ROUNDS], keep[ALL];
   random_numbers(2, ALL, reward);
   /* the last two rounds: nothing comes after them, so they teach nothing; round 1 is alike too, but
-   * rounds that do teach come after it */
+   * rounds that do teach come after it. (The mean of five 0.9 is not 0.9.) */
   for (int e = 0; e < EPISODES; e++)
-    reward[e * ROUNDS] = reward[e * ROUNDS + 5] = reward[e * ROUNDS + 6] = 0.3;
+    reward[e * ROUNDS] = reward[e * ROUNDS + 5] = reward[e * ROUNDS + 6] = 0.9;
   OK(fc_advantage_group(shape, reward, true, 1.0, a, alike));
   assert_int_equal(fc_advantage_keep(shape, a, keep), EPISODES * 5);
   for (int i = 0; i < ALL; i++) {
