@@ -53,12 +53,13 @@ typedef struct {
 } fc_train_report;
 
 typedef struct {
+  const char *algorithm; /* "grpo" or "ppo": the agent that is trained, no option of its own */
   const char *checkpoint;
   volatile sig_atomic_t *stop;
   void (*on_iteration)(void *arg, const fc_train_report *r); /* all ranks; may be NULL */
   void *arg;
 } fc_train_request;
-/* Collective. GRPO or PPO (grpo.algorithm) of `llm` in learned environments; ranks run episodes of
+/* Collective. GRPO or PPO of `llm` in learned environments; ranks run episodes of
  * their own. The trained policy is left in llm; the reports of all iterations in *reports (caller
  * frees with fc_free). The same bits on any number of ranks. */
 fc_err fc_policy_train(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
