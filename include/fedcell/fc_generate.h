@@ -36,15 +36,19 @@ typedef struct {
  *   fc_generator_run(g, theta, prompts, n, &s, out, &length);  // prompts without the prefix
  *
  * The prefix' keys and values are computed once and shared by all prompts. What comes out is, bit
- * for bit, what fc_model_generate gives of the whole prompts. */
+ * for bit, what fc_model_generate gives of the whole prompts, with any number of threads: those
+ * that OpenMP had when the generator was created share the prompts of a small model, and the
+ * products of a large one; inside a parallel region it keeps to its thread. */
 typedef struct fc_generator fc_generator;
-/* Of up to max_prompts at a time, none longer with prefix and steps than max_length. */
+/* Of up to max_prompts at a time, none longer with prefix and steps than max_length (which the last
+ * new token need not fit: it is not read). */
 fc_err fc_generator_create(const fc_model *model, const fc_trainable *t, int max_prompts,
                            int max_length, fc_generator **out);
 void fc_generator_destroy(fc_generator **g); /* accepts NULL; leaves *g == NULL */
 size_t fc_generator_bytes(const fc_model *model, const fc_trainable *t, int max_prompts,
                           int max_length);
-/* n may be 0: none. Has to be called again when theta or the model's weights have changed. */
+/* n may be 0: none, as after creation and after a failure. Has to be called again when theta or the
+ * model's weights have changed. */
 fc_err fc_generator_set_prefix(fc_generator *g, const float *theta, const int32_t *tokens, int n);
 /* Errors as fc_model_generate. */
 fc_err fc_generator_run(fc_generator *g, const float *theta, const fc_prompt *prompts, int n,

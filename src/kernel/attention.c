@@ -14,10 +14,11 @@ enum {
   LANES = 16 /* score rows are padded to whole vectors: most sequences are short */
 };
 
-/* One head of one sequence: pointers to its first row, distances between rows, its length. */
+/* One head of one sequence: pointers to the first row of its queries and of its keys and values,
+ * distances between rows, how many queries there are, how many keys before the first one's own. */
 typedef struct {
   const float *q, *k, *v;
-  int64_t ld, out_ld, length;
+  int64_t ld, kv_ld, out_ld, length, past;
   int heads, width;
   bool causal;
   float scale;
@@ -32,6 +33,7 @@ static head_view view_of(const float *qkv, int64_t first, int64_t length, fc_att
                      .k = row + (int64_t)(s.heads + kv) * s.head_width,
                      .v = row + (int64_t)(s.heads + s.kv_heads + kv) * s.head_width,
                      .ld = ld,
+                     .kv_ld = ld,
                      .out_ld = (int64_t)s.heads * s.head_width,
                      .length = length,
                      .heads = s.heads,
@@ -56,16 +58,16 @@ typedef struct {
 
 static query_tile tile_at(const head_view *v, int64_t first) {
   const int64_t rows = fc_k_min(QUERY_TILE, v->length - first);
-  const int64_t cols = v->causal ? first + rows : v->length;
+  const int64_t cols = v->past + (v->causal ? first + rows : v->length);
   return (query_tile){.first = first, .rows = rows, .cols = cols, .ld = padded(cols)};
 }
 
 /* score (rows, ld) = scale * Q K^T, -inf where masked and in the padding. */
 static void tile_scores(float *score, const head_view *v, query_tile t) {
   fc_product p = {.transpose_b = true, .alpha = v->scale, .M = t.rows, .N = t.cols, .K = v->width};
-  fc_k_product(p, score, t.ld, v->q + t.first * v->ld, v->ld, v->k, v->ld);
+  fc_k_product(p, score, t.ld, v->q + t.first * v->ld, v->ld, v->k, v->kv_ld);
   for (int64_t i = 0; i < t.rows; i++)
-    for (int64_t j = v->causal ? t.first + i + 1 : t.cols; j < t.ld; j++)
+    for (int64_t j = v->causal ? v->past + t.first + i + 1 : t.cols; j < t.ld; j++)
       score[i * t.ld + j] = -INFINITY;
 }
 
@@ -97,14 +99,16 @@ static void divide_rows(float *out, int64_t ld, const float *divisor, int64_t ro
   }
 }
 
+/* lse may be NULL. */
 static void forward_tile(float *out, float *lse, const head_view *v, query_tile t, float *score) {
   float largest[QUERY_TILE], sum[QUERY_TILE];
   tile_scores(score, v, t);
   tile_softmax(score, largest, sum, t);
-  for (int64_t i = 0; i < t.rows; i++) lse[(t.first + i) * v->heads] = largest[i] + logf(sum[i]);
+  for (int64_t i = 0; lse && i < t.rows; i++)
+    lse[(t.first + i) * v->heads] = largest[i] + logf(sum[i]);
   fc_product p = {.alpha = 1, .M = t.rows, .N = v->width, .K = t.cols};
   float *o = out + t.first * v->out_ld;
-  fc_k_product(p, o, v->out_ld, score, t.ld, v->v, v->ld);
+  fc_k_product(p, o, v->out_ld, score, t.ld, v->v, v->kv_ld);
   divide_rows(o, v->out_ld, sum, t.rows, v->width);
 }
 
@@ -118,6 +122,28 @@ void fc_k_attention_fwd(float *out, float *lse, const float *qkv, const int64_t 
       for (int64_t q0 = 0; q0 < v.length; q0 += QUERY_TILE)
         forward_tile(o, lse + start[b] * s.heads + h, &v, tile_at(&v, q0), scratch);
     }
+}
+
+void fc_k_attention_after(float *out, const float *q, int ldq, const float *k, const float *v,
+                          int64_t past, int64_t n, fc_attention_shape s, float *scratch) {
+  assert(s.heads % s.kv_heads == 0);
+  for (int h = 0; h < s.heads; h++) {
+    const int64_t kv = (int64_t)(h / (s.heads / s.kv_heads)) * s.head_width;
+    const head_view view = {.q = q + (int64_t)h * s.head_width,
+                            .k = k + kv,
+                            .v = v + kv,
+                            .ld = ldq,
+                            .kv_ld = (int64_t)s.kv_heads * s.head_width,
+                            .out_ld = (int64_t)s.heads * s.head_width,
+                            .length = n,
+                            .past = past,
+                            .heads = s.heads,
+                            .width = s.head_width,
+                            .causal = true,
+                            .scale = 1.0f / sqrtf((float)s.head_width)};
+    for (int64_t q0 = 0; q0 < n; q0 += QUERY_TILE)
+      forward_tile(out + (int64_t)h * s.head_width, NULL, &view, tile_at(&view, q0), scratch);
+  }
 }
 
 /* The gradient's pointers of one head, laid out as head_view's. */

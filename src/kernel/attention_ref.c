@@ -89,3 +89,10 @@ void fc_k_attention_bwd_ref(float *dqkv, const float *dout, const float *qkv, co
                        start[b], key_end(s, i, start[b + 1]));
       }
 }
+
+void fc_k_attention_after_ref(float *out, const float *q, int ldq, const float *k, const float *v,
+                              int64_t past, int64_t n, fc_attention_shape s, float *scratch) {
+  for (int64_t i = 0; i < n; i++)
+    fc_k_attention_cached_ref(out + i * s.heads * s.head_width, q + i * ldq, k, v, past + i + 1, s,
+                              scratch);
+}

@@ -154,13 +154,16 @@ bool fc_trainable_fits(const fc_trainable *t, const fc_trainable *of);
 
 typedef struct {
   int sequences, capacity;
-  float *kv;       /* (layers, sequences, 2, capacity, KV) */
+  float *kv;       /* (layers, sequences, 2, capacity, KV): fc_cache_floats */
   int32_t *length; /* (sequences) tokens kept */
   int32_t *slot;   /* (sequences) which of them the batch's i-th sequence is */
+  bool stepping;   /* the batch is a new token of each sequence, not (more of) their prompts */
 } fc_cache;
 
-fc_err fc_cache_create(const fc_model *model, int sequences, int capacity, fc_cache **out);
-void fc_cache_destroy(fc_cache **cache);
+size_t fc_cache_floats(const fc_model *model, int sequences, int capacity);
+/* The first n keys and values of a sequence of the same model; it may be the same. */
+void fc_cache_copy(const fc_model *model, fc_cache *to, int32_t to_slot, const fc_cache *from,
+                   int32_t from_slot, int n);
 
 /* ---- the workspace (work.c) ------------------------------------------------------------------
  */
@@ -325,7 +328,7 @@ const float *fc_trunk_at(const fc_work *w, int layer);
 /* Tokens of the batch's sequence that were read before: 0 without a cache. */
 int64_t fc_cache_past(const fc_work *w, int32_t sequence);
 /* fc_k_attention_fwd that keeps the batch's keys and values and looks at those kept before. */
-void fc_cache_attention(fc_work *w, int layer, float *out, float *lse, const float *qkv);
+void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv);
 /* The batch has been read. */
 void fc_cache_advance(fc_work *w);
 /* Logits (sequences, vocab) after each sequence's last token; the cache advances (compute.c). */

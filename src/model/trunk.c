@@ -57,7 +57,7 @@ static void span_attention_fwd(fc_work *w, int layer, const attention_span *s) {
   const fc_block_work *b = &w->blocks[layer];
   rotate(w, fc_k_rope_fwd, s, b->qkv + s->qkv);
   if (w->cache) /* no cohort: a single span */
-    fc_cache_attention(w, layer, b->attention, b->lse, b->qkv);
+    fc_cache_attention(w, layer, b->attention, b->qkv);
   else
     fc_k_attention_fwd(b->attention + s->attention, b->lse + s->lse, b->qkv + s->qkv, s->start,
                        s->sequences, s->shape, w->attention_scratch);

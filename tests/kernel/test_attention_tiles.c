@@ -65,6 +65,37 @@ static void attention_matches_twin(void **state) {
   }
 }
 
+/* A text cut anywhere: its later part sees keys and values that lie apart from the queries. */
+static void after_at(fc_attention_shape s, int64_t past, int64_t n) {
+  const int64_t T = past + n, start[2] = {0, T}, ld = qkv_width(s);
+  const int64_t Q = (int64_t)s.heads * s.head_width, KV = (int64_t)s.kv_heads * s.head_width;
+  attention a = new_attention(s, start, 1, T);
+  float *k = zeros(T * KV), *v = zeros(T * KV), *out = zeros(n * Q), *ref = zeros(n * Q);
+  forward(&a);
+  for (int64_t i = 0; i < T; i++) {
+    memcpy(k + i * KV, a.qkv + i * ld + Q, (size_t)KV * sizeof *k);
+    memcpy(v + i * KV, a.qkv + i * ld + Q + KV, (size_t)KV * sizeof *v);
+  }
+  const float *q = a.qkv + past * ld;
+  fc_k_attention_after(out, q, (int)ld, k, v, past, n, s, a.scratch);
+  assert_same_bits(out, a.out + past * Q, n * Q);
+  fc_k_attention_after_ref(ref, q, (int)ld, k, v, past, n, s, a.scratch);
+  assert_close(out, ref, n * Q, 5e-6, 5e-6);
+}
+
+static void attention_after_goes_on(void **state) {
+  (void)state;
+  static const int64_t cuts[][2] = {{0, 1},  {0, 70}, {1, 1},    {5, 3},    {63, 2},
+                                    {64, 1}, {90, 7}, {90, 140}, {300, 100}};
+  for (int i = 0; i < LENGTH_OF(shapes); i++)
+    for (int c = 0; c < LENGTH_OF(cuts); c++) {
+      fc_attention_shape s = shapes[i];
+      s.causal = true;
+      after_at(s, cuts[c][0], cuts[c][1]);
+      free_arrays();
+    }
+}
+
 /* Scores in the hundreds: only the subtracted maximum keeps the exponentials finite. */
 static void attention_survives_large_scores(void **state) {
   (void)state;
@@ -173,6 +204,7 @@ static void nan_stays_in_its_sequence(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       KERNEL_TEST(attention_matches_twin),
+      KERNEL_TEST(attention_after_goes_on),
       KERNEL_TEST(attention_survives_large_scores),
       KERNEL_TEST(attention_backward_is_the_derivative),
       KERNEL_TEST(sequences_stand_alone),

@@ -175,7 +175,7 @@ static void refuses_what_cannot_be(void **state) {
   FAILS(fc_model_generate(model, NULL, NULL, prompt, 1, &s, out, length), id, message)
   REFUSES(USAGE, "generation needs a decoder; bert is an encoder", encoder.model, prompts);
   REFUSES(USAGE, "prompt 0 is empty: it needs a token to begin with", d.model, &none);
-  REFUSES(DATA, "token 17 at row 0 of the batch, allowed is 0 to 16", d.model, &bad);
+  REFUSES(DATA, "token 17 at position 0 of prompt 0, allowed is 0 to 16", d.model, &bad);
   s.steps = 7;
   REFUSES(SHAPE, "a prompt of 4 tokens and 7 steps: the model has 9 positions", d.model, prompts);
   s.steps = 6; /* the last one fills the last position */
