@@ -56,6 +56,8 @@ fc_err fc_cnn_loss(fc_cnn *cnn, const float *w, const fc_images *images, fc_loss
 /* Forward and backward: dw += d(mean loss)/dw. After a failure dw is undefined. */
 fc_err fc_cnn_grad(fc_cnn *cnn, const float *w, const fc_images *images, float *dw,
                    fc_loss_result *result);
+/* -log p of each sample of the latest call of the two above; borrowed until the next call. */
+const float *fc_cnn_losses(const fc_cnn *cnn);
 /* logits (n, classes). For tests. */
 fc_err fc_cnn_logits(fc_cnn *cnn, const float *w, const fc_images *images, float *logits);
 

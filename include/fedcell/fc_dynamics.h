@@ -18,11 +18,12 @@ extern const fc_option_table fc_dynamics_options; /* dynamics.* */
 
 typedef struct fc_dynamics fc_dynamics;
 
-/* After an epoch; validation: on held-out trajectories. MSE of standardised values. */
+/* After an epoch; validation: on held-out trajectories. MSE of standardised values; the loss is the
+ * sum of both and of their Gaussian's negative log-likelihood, which teaches the variance alone. */
 typedef struct {
   int64_t epoch, epochs;
   double loss, statistics_mse, accuracy_mse;
-  double validation_statistics_mse, validation_accuracy_mse;
+  double validation_loss, validation_statistics_mse, validation_accuracy_mse; /* NAN: none */
 } fc_dynamics_report;
 
 typedef struct {
@@ -52,13 +53,19 @@ fc_err fc_environment_open_learned(const fc_scenario *s, const fc_dynamics *d,
 /* Errors against real trajectories of the same selections, and the bound of Theorem 2. */
 typedef struct {
   int64_t horizon;                       /* steps that the model ran freely from a recorded state */
-  double accuracy_rmse, statistics_rmse; /* statistics in units of their standard deviation */
-  double reward_mae, return_mae;         /* of the sum of normalised rewards: |A^ - A| */
+  double accuracy_rmse, statistics_rmse; /* over these steps; statistics as the model sees them, in
+                                            standard deviations */
+  double reward_mae, return_mae;         /* of rewards normalised over the trajectories round by
+                                            round, and of their sum: |A^ - A| */
   double bound;                          /* (h^2 - h) R eps [TELLM (39)] */
-  double epsilon; /* total variation between the model's Gaussian and one of the errors' spread */
-  bool vacuous;   /* the bound says no more than |A^ - A| <= 2 h R */
+  double epsilon; /* total variation of one step: 1 - prod (1 - eps_d) over all values d, which
+                     bounds that of independent ones from above; eps_d between the model's Gaussian
+                     and that with the mean and spread that its errors have */
+  double accuracy_epsilon; /* eps_d of the accuracy alone */
+  bool vacuous;            /* the bound says no more than |A^ - A| <= 2 h R */
 } fc_fidelity;
-/* Local. fidelity (n) of the horizons; trajectories: held out of training. */
+/* Local. fidelity (n) of the horizons, by the means. Trajectories whose episodes the model was
+ * trained on are passed over; DATA if none is left, USAGE if a horizon is not within 1 to K. */
 fc_err fc_dynamics_fidelity(const fc_dynamics *d, const fc_scenario *s, const fc_trajectories *t,
                             const int64_t *horizon, int n, fc_fidelity *fidelity);
 

@@ -25,7 +25,8 @@
 #define FC_STUDY_FEDERATION "federation"
 #define FC_STUDY_POLICY     "policy" /* fc_policy.h */
 
-/* Local. All option tables of a federated run, in the order of the reference; borrowed, constant. */
+/* Local. All option tables of a federated run, in the order of the reference; borrowed, constant.
+ */
 const fc_option_table *fc_federation_tables(size_t *n);
 
 /* Local. The i-th learning method; NULL past the end. */
@@ -81,6 +82,9 @@ typedef struct {
 fc_err fc_federation_run(fc_federation *fed, const fc_run_request *request,
                          fc_run_summary *summary);
 
+/* Local. Folder of all that is cached (model.cache, FEDCELL_CACHE, ...); caller frees. */
+fc_err fc_cache_folder(const fc_config *cfg, char **out);
+
 /* Collective. Makes the embedded base that the configuration asks for, unless the cache has it;
  * folder (caller frees with fc_free) is where it lies. */
 fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, char **folder);
@@ -106,6 +110,33 @@ const char *fc_result_number(size_t i);
 /* Local. DATA with all that a result file, or checkpoint, violates of this; as fc_store_open where
  * it is none at all. */
 fc_err fc_result_check(const char *path);
+
+/* ---- for result files of other studies --------------------------------------------------------
+ */
+
+/* Whose numbers a result file holds. */
+typedef struct {
+  const fc_comm *comm;
+  const fc_config *cfg;
+  const fc_fact *facts;
+  size_t n_facts;
+  const char *kind, *name; /* the attribute that tells the kind of file: "method", "fedlora" */
+  uint64_t seed;
+  const char *precision; /* of products */
+  int threads;           /* of a rank */
+  double shared_bytes;   /* that a node's ranks share */
+} fc_provenance;
+/* Collective. /provenance: the configuration, the facts, the machine, the memory used so far. */
+void fc_result_put_provenance(const fc_provenance *p, fc_store_file *f);
+/* Local. USAGE if the open checkpoint `path` was made with another value of some option but those
+ * named in `except` (n); the tables are those of cfg. */
+fc_err fc_checkpoint_check(const fc_config *cfg, const fc_option_table *tables, size_t n_tables,
+                           const char *const *except, size_t n, const fc_store_reader *r,
+                           const char *path);
+/* Local. A table of columns `t` <- this rank's share of the rows in a file's group, whose column
+ * `first_column` tells how many there are: *rows. */
+fc_err fc_checkpoint_rows(const fc_store_reader *r, const char *group, const char *first_column,
+                          int size, int rank, fc_table *t, int64_t *rows);
 
 /* What a run will need, told by `fedcell check` before anything runs. */
 typedef struct {

@@ -56,6 +56,10 @@ bool fc_answer_read(const char *text, int devices, uint8_t *select);
 fc_err fc_llm_prompt_text(const fc_llm *llm, const fc_fl_state *state, char **out);
 fc_err fc_llm_answer_text(const fc_llm *llm, const int32_t *ids, int n, char **out);
 
+/* Local. Continues *hash (fc_hash.h) with the templates of policy.prompts: for names of what
+ * depends on them. */
+fc_err fc_llm_hash_prompts(const fc_config *cfg, uint64_t *hash);
+
 /* Supervised fine-tuning on the eps-greedy tool's answers in the trajectories (the warm start). */
 typedef struct {
   int64_t step, steps;
@@ -69,8 +73,8 @@ typedef struct {
   const char *checkpoint; /* as in fc_dynamics_request */
   volatile sig_atomic_t *stop;
 } fc_warm_request;
-/* Collective. Trains all weights (warm_up.*) and leaves them in the model; the same bits on
- * any number of ranks. */
+/* Collective. Trains all weights of an embedded model, of one from a folder what fc_llm_trainable
+ * says (warm_up.*), and leaves them in the model; the same bits on any number of ranks. */
 fc_err fc_llm_warm_up(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
                       const fc_trajectories *t, const fc_warm_request *request, fc_llm *llm);
 

@@ -69,10 +69,12 @@ fc_err fc_policy_train(const fc_comm *comm, const fc_config *cfg, const fc_scena
 extern const fc_option_table fc_grpo_options, fc_reward_options;
 
 /* Collective. The TD3 + LSTM agent `fldlt3`, trained in the same environment with as many steps;
- * writes its networks into `folder`. */
+ * writes its networks into `folder`. Reports as of fc_policy_train; what they do not have is NAN.
+ */
 fc_err fc_fldlt3_train(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
                        const fc_dynamics *d, const fc_trajectories *starts,
-                       const fc_train_request *request, const char *folder);
+                       const fc_train_request *request, const char *folder,
+                       fc_train_report **reports, int64_t *n_reports);
 extern const fc_option_table fc_fldlt3_options; /* fldlt3.* */
 
 /* ---- the whole (prepare.c, evaluate.c) --------------------------------------------------------

@@ -79,11 +79,13 @@ fc_err fc_jcpba_solve(const fc_jcpba_problem *p, const fc_reduction *over, fc_jc
 /* ---- bandwidth: the least common delay of many links [SW (13)-(20), Algorithm 1] ----------------
  *
  *   min E  with  bits_l / (W d_l log2(1 + S_l / (I_l + W N0 d_l))) <= E,  sum d_l <= 1
- * The rate rises with the share d, is concave, and saturates at S/(N0 ln 2). */
+ * and d_l >= least_share_l, where a link is promised one. The rate rises with the share d, is
+ * concave, and saturates at S/(N0 ln 2). */
 typedef struct {
   fc_rows_here rows;
   const double *signal_w, *interference_w, *bits; /* (n) */
   double bandwidth_hz, noise_psd_w_per_hz;
+  const double *least_share; /* (n) ours; NULL: none */
 } fc_bandwidth_problem;
 
 typedef struct {
@@ -93,7 +95,7 @@ typedef struct {
   int64_t steps; /* trial delays */
 } fc_bandwidth_solution;
 
-/* Collective. INFEASIBLE where a link has no signal. */
+/* Collective. INFEASIBLE where a link has no signal, or more is promised than there is. */
 fc_err fc_bandwidth_solve(const fc_bandwidth_problem *p, const fc_reduction *over,
                           fc_bandwidth_solution *out);
 

@@ -198,7 +198,7 @@ static fc_err find_model(const fc_config *cfg, const char *name, char **folder) 
   char *cache = NULL;
   if (data && *data) FC_TRY(try_models(data, name, folder));
   if (*folder) return FC_ERR_OK;
-  if (fc_base_cache(cfg, &cache) != FC_ERR_OK) return FC_ERR_OK; /* no home: not there */
+  if (fc_cache_folder(cfg, &cache) != FC_ERR_OK) return FC_ERR_OK; /* no home: not there */
   fc_err err = try_models(cache, name, folder);
   fc_free(cache);
   return err;

@@ -45,7 +45,7 @@ static fc_err base_key(const fc_config *cfg, const fc_dataset *ds, char **key) {
 #undef INT
 }
 
-fc_err fc_base_cache(const fc_config *cfg, char **out) {
+fc_err fc_cache_folder(const fc_config *cfg, char **out) {
   const char *given = fc_config_string(cfg, "model.cache");
   const char *own = getenv("FEDCELL_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
              *home = getenv("HOME");
@@ -61,7 +61,7 @@ fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split
                       char **folder) {
   char *key = NULL, *cache = NULL;
   fc_err err = base_key(cfg, ds, &key);
-  if (err == FC_ERR_OK) err = fc_base_cache(cfg, &cache);
+  if (err == FC_ERR_OK) err = fc_cache_folder(cfg, &cache);
   if (err == FC_ERR_OK) {
     uint64_t h = hash_public(ds, split, fc_hash_bytes(FC_HASH_START, key, strlen(key)));
     err = fc_format(folder, "%s/base-%016llx", cache, (unsigned long long)h);

@@ -82,8 +82,6 @@ fc_err fc_precision_pick(const fc_comm *comm, const fc_config *cfg, bool *is_bf1
 /* Local. Mean tokens of the devices' training samples (1 if there are none), and their number:
  * FLOP are counted at this length. */
 double fc_task_mean_length(const fc_task_setup *task, uint32_t devices, int64_t *samples);
-/* Local. Folder of all that is cached; caller frees. */
-fc_err fc_base_cache(const fc_config *cfg, char **out);
 /* Local. Name of the cache folder of the embedded base for this configuration; caller frees. */
 fc_err fc_base_folder(const fc_config *cfg, const fc_dataset *ds, const fc_split *split,
                       char **folder);
@@ -169,6 +167,7 @@ typedef struct {
   double aggregation_error;        /* |new - exact mean of the products| / |exact mean| */
   double risk_bound;               /* Phi_t of [SW (6)] */
   double delay_s, bandwidth_steps; /* of Algorithm 1 of [SW] */
+  double left_out;                 /* devices that no band was left for by the deadline */
   double participation_shortfall;  /* [SW (7d)]: largest v_n - mean subscription, 0 if met */
 } fc_round_notes;
 extern const fc_round_notes fc_round_notes_none;
@@ -356,8 +355,8 @@ int64_t fc_participants_per_round(const fc_federation_settings *s, uint32_t devi
 
 /* ---- records (record.c, checkpoint.c, provenance.c) ------------------------------------------ */
 
-/* What a participant's record takes in memory: 21 columns and the row's number. */
-enum { FC_RECORD_BYTES = 22 * sizeof(double) };
+/* What a participant's record takes in memory: 22 columns and the row's number. */
+enum { FC_RECORD_BYTES = 23 * sizeof(double) };
 fc_err fc_record_create(fc_federation *fed);
 /* Local. The report into the rounds' table (rank 0), own participants into theirs. round NULL: the
  * state before training. */
