@@ -22,6 +22,7 @@ static void destroy(void *state) {
   fc_free(s->own);
   fc_free(s->drawn_rounds);
   fc_free(s->drawn);
+  fc_free(s->batch);
   fc_free(s->ue);
   fc_free(s);
 }
@@ -60,6 +61,7 @@ static fc_err prepare(const fc_federation *fed, fc_switching *s) {
   FC_TRY(fc_alloc((size_t)(s->count * s->set.modules), sizeof *s->own, &s->own));
   FC_TRY(fc_alloc((size_t)s->count, sizeof *s->drawn_rounds, &s->drawn_rounds));
   FC_TRY(fc_alloc((size_t)s->set.devices, sizeof *s->drawn, &s->drawn));
+  FC_TRY(fc_alloc((size_t)fed->set.local.batch, sizeof *s->batch, &s->batch));
   FC_TRY(fc_alloc((size_t)fmin(s->set.devices, (double)s->count), sizeof *s->ue, &s->ue));
   start(s);
   return fc_success_table_create(s->set.exponent, &s->table);
@@ -89,7 +91,8 @@ static void look_at_device(const fc_federation *fed, int64_t round, uint32_t dev
                .interference_w = h.interference_up_w,
                .distance_m = fc_cell_position(fed->cell, (uint64_t)round, device).distance_m,
                .max_power_w = profile.tx_power_w,
-               .power_w = profile.tx_power_w};
+               .power_w = profile.tx_power_w,
+               .served = true};
 }
 
 /* The round's devices, and of those hosted here what the radio is like. */
@@ -112,21 +115,19 @@ static void draw(const fc_federation *fed, fc_switching *s, int64_t round) {
 
 /* What all ranks need to know of a device. */
 typedef struct {
-  double subscribed; /* bit n: to module n */
+  double trains; /* bit n: module n */
   double power_w, share;
 } decision;
+enum { DECISION_NUMBERS = sizeof(decision) / sizeof(double) };
 
-/* Collective. all (n): each rank has filled its hosted devices', the others are zero. The bits of
- * one summand that is not zero are the sum's. */
-static fc_err tell_all(const fc_federation *fed, decision *all, uint32_t n) {
-  _Static_assert(sizeof(decision) == 3 * sizeof(int64_t), "summed as integers");
+/* The bits of one summand that is not zero are the sum's. */
+fc_err fc_switching_tell_all(const fc_federation *fed, double *x, size_t n) {
   int64_t *bits = NULL;
-  size_t words = 3 * (size_t)n;
-  fc_err err = fc_agree(fed->comm, fc_alloc(words, sizeof *bits, &bits));
+  fc_err err = fc_agree(fed->comm, fc_alloc(n, sizeof *bits, &bits));
   if (err == FC_ERR_OK) {
-    memcpy(bits, all, words * sizeof *bits);
-    err = fc_comm_sum_i64(fed->comm, bits, words);
-    memcpy(all, bits, words * sizeof *bits);
+    memcpy(bits, x, n * sizeof *bits);
+    err = fc_comm_sum_i64(fed->comm, bits, n);
+    memcpy(x, bits, n * sizeof *bits);
   }
   fc_free(bits);
   return err;
@@ -137,20 +138,20 @@ static void decisions_here(const fc_switching *s, decision *all) {
     const fc_ue *u = &s->ue[i];
     decision *d = &all[s->ue_first + i];
     unsigned mask = 0;
-    for (int n = 0; n < s->set.modules; n++)
+    for (int n = 0; n < s->set.modules && u->served; n++)
       mask |= (unsigned)fc_switching_own(s, u)[n].subscribed << n;
-    *d = (decision){.subscribed = mask, .power_w = u->power_w, .share = u->share};
+    *d = (decision){.trains = mask, .power_w = u->power_w, .share = u->share};
   }
 }
 
-/* A participant for each device and module, in the order of the devices. */
+/* A participant for each device that is served and its modules, in the order of the devices. */
 static fc_err list_participants(fc_federation *fed, const fc_switching *s, const decision *all,
                                 fc_round *round) {
   size_t most = (size_t)s->n * (size_t)s->set.most;
   FC_TRY(fc_alloc(most, sizeof *round->all, &round->all));
   for (uint32_t i = 0; i < s->n; i++)
     for (int n = 0; n < s->set.modules; n++) {
-      if (!((unsigned)all[i].subscribed >> n & 1)) continue;
+      if (!((unsigned)all[i].trains >> n & 1)) continue;
       size_t samples = 0;
       fc_split_device(fed->task.split, s->drawn[i], &samples);
       round->all[round->n++] = (fc_participant){.device = s->drawn[i],
@@ -170,7 +171,7 @@ static fc_err plan(fc_federation *fed, fc_round *round) {
   fc_err err = fc_agree(fed->comm, fc_alloc(s->n, sizeof *all, &all));
   if (err == FC_ERR_OK) {
     decisions_here(s, all);
-    err = tell_all(fed, all, s->n);
+    err = fc_switching_tell_all(fed, &all->trains, DECISION_NUMBERS * (size_t)s->n);
   }
   if (err == FC_ERR_OK) err = fc_agree(fed->comm, list_participants(fed, s, all, round));
   fc_free(all);
@@ -188,8 +189,7 @@ static void settle(const fc_federation *fed, const fc_round *round, fc_participa
   if (!s->set.is_drawn) return;
   uint64_t stream = (uint64_t)p->module << 32 | p->device;
   fc_rng rng = fc_rng_open(fed->seed, FC_RNG_OUTAGE, (uint64_t)round->number, stream);
-  double needed_s = p->load.downlink_bits / c->rate_down_bps + c->compute_s +
-                    p->load.uplink_bits / c->rate_up_bps;
+  double needed_s = fc_switching_exchange_s(&p->load, c);
   double distance_m = fc_cell_position(fed->cell, (uint64_t)round->number, p->device).distance_m;
   double success = 0, share = p->bandwidth_hz / s->set.bandwidth_hz;
   /* the table covers what a cell can ask for; beyond it, what cannot be computed does not arrive */

@@ -40,12 +40,16 @@ static const fc_column round_columns[] = {
     {"delay_s", "s", "least common delay of the uploads [SW (18)]; NaN: not computed",
      FC_COLUMN_F64},
     {"bandwidth_steps", "", "trial delays until it was found; NaN: not computed", FC_COLUMN_F64},
+    {"left_out", "",
+     "devices that sat the round out, as the band was not enough to serve them by the deadline; "
+     "NaN: the method leaves none out",
+     FC_COLUMN_F64},
     {"participation_shortfall", "",
      "what the mean subscription lacks most [SW (7d)]; NaN: no "
      "constraint",
      FC_COLUMN_F64},
 };
-const fc_round_notes fc_round_notes_none = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+const fc_round_notes fc_round_notes_none = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 
 static const fc_column participation_columns[] = {
     {"round", "", "number of the round", FC_COLUMN_I64},
@@ -54,6 +58,7 @@ static const fc_column participation_columns[] = {
     {"tokens", "", "tokens trained on in this round", FC_COLUMN_F64},
     {"loss", "nat", "mean training loss", FC_COLUMN_F64},
     {"module", "", "which of several adapters it learned for; 0: the only one", FC_COLUMN_I64},
+    {"lora_rank", "", "rank of the adapter that it trained; 0: none", FC_COLUMN_I64},
     {"pruning", "", "share of the emulator that it was not sent", FC_COLUMN_F64},
     {"bandwidth_hz", "Hz", "share of the band", FC_COLUMN_F64},
     {"power_w", "W", "transmit power of the upload", FC_COLUMN_F64},
@@ -119,6 +124,7 @@ static fc_err record_participant(fc_federation *fed, const fc_round *round, uint
                         p->tokens,
                         p->loss.count ? p->loss.loss_sum / (double)p->loss.count : (double)NAN,
                         p->module,
+                        fc_trainable_lora(fc_trainable_of(fed, p)).rank,
                         p->pruning,
                         p->bandwidth_hz,
                         p->power_w,
@@ -168,6 +174,7 @@ fc_err fc_record_round(fc_federation *fed, const fc_round *round, const fc_round
                         n->risk_bound,
                         n->delay_s,
                         n->bandwidth_steps,
+                        n->left_out,
                         n->participation_shortfall};
   _Static_assert(COUNT_OF(row) == COUNT_OF(round_columns), "one value a column");
   return fc_table_append(fed->rounds, r->round, row);

@@ -117,6 +117,7 @@ static const rule rules[] = {
     {"/participation/round", 1, 1e15, false, true, false},
     {"/participation/device", 0, 4294967295.0, false, false, false},
     {"/participation/module", 0, 4294967295.0, false, false, false},
+    {"/participation/lora_rank", 0, 4294967295.0, false, false, false},
     {"/participation/pruning", 0, 1, false, false, false},
     {"/participation/power_w", 0, INFINITY, false, false, false},
     {"/participation/latency_s", 0, INFINITY, false, false, false},

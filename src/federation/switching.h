@@ -1,10 +1,11 @@
 /* switching.h - online model switching [SW]: N LoRA modules on one frozen encoder, each device (UE)
  * subscribing to some of them, round by round.
  *
- * A round is Algorithm 2 of [SW]: bandwidth and power of the subscribed links (switching_radio.c),
- * training, delivery, the modules' averages; then the bound of Theorem 1 (switching_bound.c) and
- * each device's next subscriptions (switching_decide.c). What belongs to a device lies on the rank
- * that hosts it, fc_comm_share of all devices.
+ * A round is Algorithm 2 of [SW]: bandwidth and power of the subscribed links (switching_radio.c)
+ * of those who can be served by the deadline (switching_admit.c), training, delivery, the modules'
+ * averages; then the bound of Theorem 1 (switching_bound.c) and each device's next subscriptions
+ * (switching_decide.c). What belongs to a device lies on the rank that hosts it, fc_comm_share of
+ * all devices.
  *
  * All modules have the same size, so all links of a device get the same share of the band, at one
  * power, and arrive with the same probability: delta_{n,k}, lambda_{n,k} do not depend on n. */
@@ -95,6 +96,8 @@ typedef struct {
   double samples, share_of_data;                        /* D_k; rho_k among the round's devices */
   double gain, interference_w, distance_m, max_power_w; /* of this round */
   double power_w, share;                                /* P_k; delta_k of each of its links */
+  double least_share; /* of a link, with which it meets the deadline */
+  bool served;        /* the band is enough for that */
   fc_switching_seen seen;
 } fc_ue;
 
@@ -108,6 +111,7 @@ typedef struct {
   double past[FC_MODULES_MAX]; /* sum over q of prod (1-A^p) B^q of [SW (6)]; on all ranks */
   double risk[FC_MODULES_MAX]; /* F(dw_n), as last measured */
   double base_norm2;           /* |w_0|^2 */
+  uint32_t *batch;             /* (federation.local.batch) samples of one */
   /* This round: the devices drawn, (n); of them those hosted here, drawn[ue_first...] */
   uint32_t n, *drawn;
   uint32_t ue_first, ue_count;
@@ -117,6 +121,24 @@ typedef struct {
 static inline fc_subscription *fc_switching_own(const fc_switching *s, const fc_ue *u) {
   return s->own + (u->device - s->first) * s->set.modules;
 }
+
+/* Modules that the device subscribes to: its links. */
+static inline int fc_switching_links(const fc_switching *s, const fc_ue *u) {
+  int n = 0;
+  for (int m = 0; m < s->set.modules; m++) n += fc_switching_own(s, u)[m].subscribed;
+  return n;
+}
+
+/* Collective. x (n): each rank has filled a part, the others hold 0 there; all get the whole. */
+fc_err fc_switching_tell_all(const fc_federation *fed, double *x, size_t n);
+
+/* Collective. At the hosted devices' powers, who is served, and with how much at the least; tells
+ * how many are not (switching_admit.c). */
+fc_err fc_switching_admit(const fc_federation *fed, fc_switching *s, fc_round *round);
+/* Local. served (n): as many as their needs, shares of the band, sum to one. */
+fc_err fc_switching_choose(const double *need, uint32_t n, bool *served);
+/* Download, work and upload, however long; c of this load. */
+double fc_switching_exchange_s(const fc_work_load *load, const fc_cost *c);
 
 /* Collective. Power, share, success and energy of the hosted devices (switching_radio.c). */
 fc_err fc_switching_allocate(fc_federation *fed, fc_switching *s, fc_round *round);

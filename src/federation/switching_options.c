@@ -24,7 +24,8 @@ static const fc_option options[] = {
     {"switching.delivery", FC_OPT_CHOICE, "", "sinr", FC_OPTION_ANY, delivery_name,
      "What arrives: as for all methods, uploads whose SINR, with the interferers drawn, reaches "
      "cell.outage_snr_db; or drawn with the probability of the closed form. Either way within "
-     "cell.deadline_s."},
+     "cell.deadline_s: devices that the band cannot serve by then sit the round out, those that "
+     "need most of it first."},
     {"switching.power", FC_OPT_CHOICE, "", "adaptive", FC_OPTION_ANY, power_name,
      "Transmit power: what weighs arrival against energy best, up to population.tx_power_w, or "
      "always that."},

@@ -34,35 +34,35 @@ double fc_switching_compute_j(const fc_federation *fed, const fc_switching_setti
 
 /* ---- bandwidth ------------------------------------------------------------------------------- */
 
-/* The subscribed links of this rank, device by device. */
+/* The links of this rank that are served, device by device. */
 typedef struct {
-  double *signal_w, *interference_w, *bits, *share; /* (n) in one block of memory */
+  double *signal_w, *interference_w, *bits, *least, *share; /* in one block of memory */
   int64_t n;
 } links;
 
-static int subscriptions(const fc_switching *s, const fc_ue *u) {
-  int n = 0;
-  for (int m = 0; m < s->set.modules; m++) n += fc_switching_own(s, u)[m].subscribed;
-  return n;
-}
-
 static fc_err links_create(const fc_switching *s, links *l) {
-  for (uint32_t i = 0; i < s->ue_count; i++) l->n += subscriptions(s, &s->ue[i]);
-  size_t n = (size_t)l->n;
-  FC_TRY(fc_alloc(4 * n, sizeof(double), &l->signal_w));
+  size_t n = 0;
+  for (uint32_t i = 0; i < s->ue_count; i++) n += (size_t)fc_switching_links(s, &s->ue[i]);
+  FC_TRY(fc_alloc(5 * n, sizeof(double), &l->signal_w));
   l->interference_w = l->signal_w + n;
   l->bits = l->signal_w + 2 * n;
-  l->share = l->signal_w + 3 * n;
+  l->least = l->signal_w + 3 * n;
+  l->share = l->signal_w + 4 * n;
   return FC_ERR_OK;
 }
 
+static int links_served(const fc_switching *s, const fc_ue *u) {
+  return u->served ? fc_switching_links(s, u) : 0;
+}
+
 static void links_fill(const fc_switching *s, links *l) {
-  int64_t at = 0;
+  l->n = 0;
   for (uint32_t i = 0; i < s->ue_count; i++)
-    for (int j = subscriptions(s, &s->ue[i]); j > 0; j--, at++) {
-      l->signal_w[at] = s->ue[i].power_w * s->ue[i].gain;
-      l->interference_w[at] = s->ue[i].interference_w;
-      l->bits[at] = s->set.update_bits;
+    for (int j = links_served(s, &s->ue[i]); j > 0; j--, l->n++) {
+      l->signal_w[l->n] = s->ue[i].power_w * s->ue[i].gain;
+      l->interference_w[l->n] = s->ue[i].interference_w;
+      l->bits[l->n] = s->set.update_bits;
+      l->least[l->n] = s->ue[i].least_share;
     }
 }
 
@@ -81,18 +81,20 @@ static double share_at(const fc_switching_settings *s, const fc_ue *u, double de
   return high;
 }
 
-/* Collective. Algorithm 1. */
+/* Collective. Algorithm 1, of those who can be served. */
 static fc_err share_band(const fc_federation *fed, fc_switching *s, links *l, fc_round *round) {
+  FC_TRY(fc_switching_admit(fed, s, round));
+  links_fill(s, l);
   const fc_bandwidth_problem p = {.rows = {.n = l->n},
                                   .signal_w = l->signal_w,
                                   .interference_w = l->interference_w,
                                   .bits = l->bits,
                                   .bandwidth_hz = s->set.bandwidth_hz,
-                                  .noise_psd_w_per_hz = s->set.noise_w_per_hz};
+                                  .noise_psd_w_per_hz = s->set.noise_w_per_hz,
+                                  .least_share = l->least};
   fc_bandwidth_solution found = {.share = l->share};
   fc_reduction over = fc_comm_reduction(fed->comm);
   int64_t at = 0;
-  links_fill(s, l);
   FC_TRY(fc_bandwidth_solve(&p, &over, &found));
   FC_CHECK(found.answer.status == FC_OPTIMAL, NUMERIC, "round %lld: no bandwidths are possible: %s",
            (long long)round->number, found.answer.reason);
@@ -100,10 +102,10 @@ static fc_err share_band(const fc_federation *fed, fc_switching *s, links *l, fc
   round->notes.bandwidth_steps = (double)found.steps;
   for (uint32_t i = 0; i < s->ue_count; i++) {
     fc_ue *u = &s->ue[i];
-    int n = subscriptions(s, u);
+    int n = links_served(s, u);
     u->share = n > 0                 ? l->share[at]
                : found.delay_s > 0.0 ? share_at(&s->set, u, found.delay_s)
-                                     : 1.0 / s->set.devices; /* nobody has subscribed */
+                                     : 1.0 / s->set.devices; /* nobody is served */
     at += n;
   }
   return FC_ERR_OK;
@@ -111,11 +113,15 @@ static fc_err share_band(const fc_federation *fed, fc_switching *s, links *l, fc
 
 /* ---- power ----------------------------------------------------------------------------------- */
 
-/* A device's power at this delay and share; *objective: Qhat there [SW (14)]. */
+/* A device's power at this delay and share; *objective: Qhat there [SW (14)]. Who is not served
+ * would send with all its power next time. */
 static fc_err choose_power(const fc_switching *s, fc_ue *u, double delay_s, double *objective) {
   const fc_switching_settings *set = &s->set;
   const fc_subscription *own = fc_switching_own(s, u);
   double selected[FC_MODULES_MAX], share[FC_MODULES_MAX], bound[FC_MODULES_MAX];
+  *objective = 0;
+  u->power_w = u->max_power_w;
+  if (!u->served) return FC_ERR_OK;
   for (int n = 0; n < set->modules; n++) {
     selected[n] = own[n].subscribed;
     share[n] = u->share;
@@ -176,8 +182,8 @@ static fc_err objective_of(const fc_switching *s, const fc_ue *u, double delay_s
   const fc_switching_settings *set = &s->set;
   const fc_subscription *own = fc_switching_own(s, u);
   double success = 0;
-  FC_TRY(fc_switching_success(s, u->distance_m, u->power_w, u->share, &success));
-  *out = set->mu * subscriptions(s, u) * u->power_w * delay_s;
+  if (u->served) FC_TRY(fc_switching_success(s, u->distance_m, u->power_w, u->share, &success));
+  *out = set->mu * links_served(s, u) * u->power_w * delay_s;
   for (int n = 0; n < set->modules; n++)
     *out += fc_switching_weight(set, own[n].bound) *
             fc_switching_missing(set, success, own[n].subscribed);

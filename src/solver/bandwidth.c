@@ -1,9 +1,10 @@
 /* bandwidth.c - the least common delay of links that share a band [SW (16), Algorithm 1].
  *
- * At a trial delay E a link needs the share at which its rate is bits/E; the rate is increasing and
- * concave in the share, so that share is found by Newton's steps. The shares' sum falls in E, and
- * at the least E it is 1 ([SW, Theorem 2]). The paper's Lambert-W form [SW (20)] also has the root
- * 0 and holds for fixed interference only up to its branch: the rate is inverted directly. */
+ * At a trial delay E a link needs the share at which its rate is bits/E, or more if it is promised
+ * more; the rate is increasing and concave in the share, so that share is found by Newton's steps.
+ * The shares' sum falls in E, and at the least E it is 1 ([SW, Theorem 2]). The paper's Lambert-W
+ * form [SW (20)] also has the root 0 and holds for fixed interference only up to its branch: the
+ * rate is inverted directly. */
 #include "solver.h"
 #include <math.h>
 
@@ -11,6 +12,7 @@ typedef struct {
   const fc_bandwidth_problem *p;
   double *share; /* of the trial before: where the search for the next one starts */
   double links;  /* that have something to send, of all ranks */
+  double spare;  /* of the band, beside what is promised */
   double delay_s;
   int64_t steps;
 } trial;
@@ -36,6 +38,11 @@ static bool needs_band(const fc_bandwidth_problem *p, int64_t l) {
   return p->bits[l] > 0 && (p->interference_w[l] > 0 || p->noise_psd_w_per_hz > 0);
 }
 
+/* The share that link l gets at the least. */
+static double promised(const fc_bandwidth_problem *p, int64_t l) {
+  return p->least_share && needs_band(p, l) ? p->least_share[l] : 0.0;
+}
+
 /* Hz at which link l sends `wanted` bit/s, found near `guess`; *slope: of the rate there. */
 static double width_of(const fc_bandwidth_problem *p, int64_t l, double wanted, double guess,
                        double *slope) {
@@ -55,21 +62,25 @@ static void trial_terms(const void *arg, int64_t l, double *term) {
   term[0] = term[1] = 0;
   if (!needs_band(t->p, l)) return;
   const double width_hz = width_of(t->p, l, wanted, t->share[l] * W, &slope);
-  term[0] = t->share[l] = width_hz / W;
-  term[1] = wanted / (t->delay_s * slope * W); /* -d share / dE */
+  const double needed = width_hz / W, least = promised(t->p, l);
+  term[0] = t->share[l] = fmax(needed, least);
+  term[1] = needed < least ? 0 : wanted / (t->delay_s * slope * W); /* -d share / dE */
 }
 
+/* Alone in the band; and at what is promised, or an equal share of what is not. */
 static void bound_terms(const void *arg, int64_t l, double *term) {
   const trial *t = arg;
   const double W = t->p->bandwidth_hz, bits = t->p->bits[l];
+  const double width_hz = W * fmax(promised(t->p, l), t->spare / t->links);
   const bool needed = needs_band(t->p, l);
-  term[0] = needed ? bits / rate(t->p, l, W).rate : 0.0;            /* alone in the band */
-  term[1] = needed ? bits / rate(t->p, l, W / t->links).rate : 0.0; /* at an equal share */
+  term[0] = needed ? bits / rate(t->p, l, W).rate : 0.0;
+  term[1] = needed ? bits / rate(t->p, l, width_hz).rate : 0.0;
 }
 
 static void link_terms(const void *arg, int64_t l, double *term) {
   const trial *t = arg;
   term[0] = needs_band(t->p, l);
+  term[1] = promised(t->p, l);
 }
 
 /* The lowest link that nothing serves. */
@@ -111,13 +122,18 @@ static fc_err search_delay(trial *t, const fc_reduction *over) {
 fc_err fc_bandwidth_solve(const fc_bandwidth_problem *p, const fc_reduction *over,
                           fc_bandwidth_solution *out) {
   trial t = {.p = p, .share = out->share};
+  double sum[2];
   out->answer = (fc_answer){FC_OPTIMAL, ""};
   out->delay_s = 0;
   out->steps = 0;
   FC_TRY(find_fault(p, over, &out->answer));
-  FC_TRY(fc_rows_reduce(over, p->rows.n, link_terms, &t, 1, 0, &t.links));
+  FC_TRY(fc_rows_reduce(over, p->rows.n, link_terms, &t, 2, 0, sum));
+  t.links = sum[0];
+  t.spare = 1 - sum[1];
   if (out->answer.status == FC_OPTIMAL && t.links > 0 && !(p->bandwidth_hz > 0))
     fc_infeasible(&out->answer, "bandwidth_hz is 0 and there are bits to send");
+  if (out->answer.status == FC_OPTIMAL && t.spare < 0)
+    fc_infeasible(&out->answer, "links[].least_share sum to %.17g, more than the band", sum[1]);
   for (int64_t l = 0; l < p->rows.n; l++) out->share[l] = 0;
   if (out->answer.status == FC_INFEASIBLE || t.links == 0) return FC_ERR_OK;
   FC_TRY(search_delay(&t, over));
@@ -139,6 +155,13 @@ static const fc_solver_field input[] = {
     COLUMN(signal_w, FC_DRAW_LOG_UNIFORM, 1e-12, 5e-9),
     COLUMN(interference_w, FC_DRAW_LOG_UNIFORM, 1e-14, 1e-11),
     COLUMN(bits, FC_DRAW_CONSTANT, 1e7, 0),
+    {"links[].least_share",
+     FC_FIELD_OPTIONAL_COLUMN,
+     offsetof(fc_bandwidth_problem, least_share),
+     0,
+     1,
+     {FC_DRAW_NONE, 0, 0},
+     NULL},
     NUMBER(bandwidth_hz, FC_DRAW_PER_ROW, 1e7, 0),
     NUMBER(noise_psd_w_per_hz, FC_DRAW_CONSTANT, 6.3e-20, 0),
     FC_LAST_FIELD,

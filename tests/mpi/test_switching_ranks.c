@@ -6,7 +6,7 @@
 #include "../unit/federation/federation_fixture.h"
 #include "../../src/federation/switching.h"
 
-enum { ROUNDS = 4, NUMBERS = 10, MOST = 36 };
+enum { ROUNDS = 4, NUMBERS = 11, MOST = 36 };
 
 /* What a run tells, whatever its ranks. */
 typedef struct {
@@ -43,6 +43,7 @@ static void live(const fc_comm *c, const char *const *sets, story *s) {
                                  r.notes.risk_bound,
                                  r.notes.delay_s,
                                  r.notes.bandwidth_steps,
+                                 r.notes.left_out,
                                  r.notes.participation_shortfall};
     memcpy(s->told[t - 1], row, sizeof row);
     drop_round(&r);
@@ -82,10 +83,21 @@ static void every_way_to_decide(void **state) {
                    "switching.affinity=loss", "federation.participants=12"));
 }
 
+/* Whom the base serves by a deadline, all ranks see alike. */
+static void every_deadline(void **state) {
+  (void)state;
+  expect_same(SETS(CELL, "federation.method=switching", "federation.participants=12",
+                   "cell.deadline_s=3e-3"));
+  expect_same(SETS(CELL, "federation.method=switching", "federation.participants=12",
+                   "cell.deadline_s=3e-3", "switching.max_subscriptions=2",
+                   "switching.delivery=bernoulli", "switching.power=max"));
+}
+
 static int run(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_variant),
       cmocka_unit_test(every_way_to_decide),
+      cmocka_unit_test(every_deadline),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,31 @@ static void what_crosses_the_link(void **state) {
   fixture_drop(&f);
 }
 
+/* The result tells the rank that each participant has trained. */
+static void ranks_are_recorded(void **state) {
+  (void)state;
+  fixture f = fixture_make(comm, SETS("federation.method=flexlora", "federation.participants=12",
+                                      "lowrank.ranks=[1, 2, 4]"));
+  fc_round round = {.number = 1, .notes = fc_round_notes_none};
+  fc_round_report report = {.round = 1};
+  int found[5] = {0};
+  OK(f.fed->method->plan(f.fed, &round));
+  OK(f.fed->method->train(f.fed, &round));
+  OK(f.fed->method->server(f.fed, &round));
+  OK(fc_record_round(f.fed, &round, &report));
+  const fc_table *t = f.fed->participation;
+  assert_int_equal(fc_table_rows(t), DEVICES);
+  for (uint32_t i = 0; i < DEVICES; i++) {
+    double rank = fc_table_get(t, i, (size_t)fc_table_find(t, "lora_rank"));
+    double bits = fc_table_get(t, i, (size_t)fc_table_find(t, "downlink_bits"));
+    CLOSE(bits, fc_ranks_weights(f.fed, rank) * f.fed->set.bits_per_weight, 0);
+    found[(int)rank]++;
+  }
+  assert_true(found[1] > 0 && found[2] > 0 && found[4] > 0);
+  drop_round(&round);
+  fixture_drop(&f);
+}
+
 static void expect_fault(const char *const *sets, const char *message) {
   fc_config *cfg = small_config(sets);
   fc_cell *cell = NULL;
@@ -100,6 +125,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(equal_devices_have_equal_ranks),
     cmocka_unit_test(dealt_in_proportion),
     cmocka_unit_test(what_crosses_the_link),
+    cmocka_unit_test(ranks_are_recorded),
     cmocka_unit_test(faults),
 };
 SINGLE_RANK_MAIN(tests)

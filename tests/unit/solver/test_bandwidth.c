@@ -1,5 +1,6 @@
 /* The least common delay: against halving, the Lambert-W form of [SW (20)], and what the optimum
- * must look like; saturated links, extreme ratios, links without bits, signal or noise. */
+ * must look like; saturated links, extreme ratios, links without bits, signal or noise; links that
+ * are promised a share. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,7 +22,7 @@ static fc_bandwidth_problem problem_of(int n, uint64_t seed, double decades) {
     interference_w[l] = 1e-13 * pow(10, decades * (fc_rng_uniform(&rng) - 0.5));
     bits[l] = 1e7 * fc_rng_uniform(&rng);
   }
-  return (fc_bandwidth_problem){{n, 0}, signal_w, interference_w, bits, 1e7 * n, 6.3e-20};
+  return (fc_bandwidth_problem){{n, 0}, signal_w, interference_w, bits, 1e7 * n, 6.3e-20, NULL};
 }
 
 static double rate(const fc_bandwidth_problem *p, int l, double d) {
@@ -51,7 +52,8 @@ static double delay_by_halving(const fc_bandwidth_problem *p) {
   double lo = log(1e-12), hi = log(1e15);
   for (int i = 0; i < 100; i++) {
     double mid = lo + (hi - lo) / 2, sum = 0;
-    for (int l = 0; l < p->rows.n && sum <= 1; l++) sum += share_needed(p, l, exp(mid));
+    for (int l = 0; l < p->rows.n && sum <= 1; l++)
+      sum += fmax(share_needed(p, l, exp(mid)), p->least_share ? p->least_share[l] : 0);
     *(sum > 1 ? &lo : &hi) = mid;
   }
   return exp(hi);
@@ -153,6 +155,53 @@ static void refused(const fc_bandwidth_problem *p, const char *reason) {
   assert_string_equal(s.answer.reason, reason);
 }
 
+/* Promised shares: the others wait for what is left, and who is promised enough ends before them.
+ */
+static void promised_shares(void **state) {
+  (void)state;
+  double least[5];
+  for (uint64_t seed = 1; seed <= 12; seed++) {
+    fc_bandwidth_problem p = problem_of(5, seed, (double)(seed % 4) * 2);
+    double without_s = solve_here(&p).delay_s, sum = 0;
+    memset(least, 0, sizeof least);
+    p.least_share = least;
+    assert_true(solve_here(&p).delay_s == without_s); /* nothing is promised */
+    least[seed % 5] = 0.5;
+    least[(seed + 1) % 5] = 0.3;
+    fc_bandwidth_solution s = solve_here(&p);
+    double expected = delay_by_halving(&p);
+    assert_int_equal(s.answer.status, FC_OPTIMAL);
+    assert_true(fabs(s.delay_s - expected) <= 1e-9 * expected);
+    for (int l = 0; l < 5; l++) {
+      double E = bits[l] / rate(&p, l, share[l]);
+      sum += share[l];
+      assert_true(share[l] >= least[l] && E <= s.delay_s * (1 + 1e-9));
+      assert_true(share[l] == least[l] || E >= s.delay_s * (1 - 1e-9));
+    }
+    assert_true(fabs(sum - 1) <= 1e-6);
+  }
+}
+
+/* The whole band is promised, or more. */
+static void everything_is_promised(void **state) {
+  (void)state;
+  const double least[4] = {0.5, 0.25, 0.125, 0.125}, more[4] = {0.5, 0.25, 0.125, 0.25};
+  fc_bandwidth_problem p = problem_of(4, 2, 2);
+  double slowest = 0;
+  p.least_share = least;
+  fc_bandwidth_solution s = solve_here(&p);
+  for (int l = 0; l < 4; l++) {
+    assert_true(fabs(share[l] - least[l]) <= 1e-9);
+    slowest = fmax(slowest, bits[l] / rate(&p, l, share[l]));
+  }
+  assert_true(s.answer.status == FC_OPTIMAL && fabs(s.delay_s - slowest) <= 1e-9 * slowest);
+  p.least_share = more;
+  refused(&p, "links[].least_share sum to 1.125, more than the band");
+  bits[3] = 0; /* promised in vain */
+  s = solve_here(&p);
+  assert_true(s.answer.status == FC_OPTIMAL && share[3] == 0);
+}
+
 static void what_nothing_serves_is_named(void **state) {
   (void)state;
   fc_bandwidth_problem p = problem_of(4, 2, 2);
@@ -174,6 +223,8 @@ int main(void) {
       cmocka_unit_test(without_interference_the_lambert_form_holds),
       cmocka_unit_test(saturated_links),
       cmocka_unit_test(links_that_need_nothing),
+      cmocka_unit_test(promised_shares),
+      cmocka_unit_test(everything_is_promised),
       cmocka_unit_test(what_nothing_serves_is_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
