@@ -36,19 +36,17 @@ static size_t may_differ_count(const fc_federation *fed) {
   return is_constant && !fed->method->plans_by_rounds ? MAY_DIFFER : MAY_DIFFER - 1;
 }
 
-static fc_err check_configuration(const fc_federation *fed, const fc_store_reader *r,
-                                  const char *path) {
+fc_err fc_checkpoint_check(const fc_config *cfg, const fc_option_table *tables, size_t n_tables,
+                           const char *const *except, size_t n, const fc_store_reader *r,
+                           const char *path) {
   char *text = NULL;
   fc_config *then = NULL;
-  size_t n = 0;
-  const fc_option_table *tables = fc_federation_tables(&n);
   fc_err err = fc_store_get_text(r, "/provenance", "config", &text);
-  if (err == FC_ERR_OK) err = fc_config_create(tables, n, &then);
+  if (err == FC_ERR_OK) err = fc_config_create(tables, n_tables, &then);
   if (err == FC_ERR_OK) err = fc_config_load_text(then, path, text, strlen(text), NULL);
   if (err == FC_ERR_OK) err = fc_config_finish(then);
   if (err == FC_ERR_OK) {
-    const char *option =
-        fc_config_first_difference(fed->cfg, then, may_differ, may_differ_count(fed));
+    const char *option = fc_config_first_difference(cfg, then, except, n);
     if (option)
       err = fc_fail(FC_ERR_USAGE,
                     "%s was made with another value of %s; continue with the same configuration, "
@@ -60,10 +58,10 @@ static fc_err check_configuration(const fc_federation *fed, const fc_store_reade
   return err;
 }
 
-static fc_err read_rows(const fc_store_reader *r, const char *group, int size, int rank,
-                        fc_table *t, int64_t *rows) {
+fc_err fc_checkpoint_rows(const fc_store_reader *r, const char *group, const char *first_column,
+                          int size, int rank, fc_table *t, int64_t *rows) {
   char *path = NULL;
-  FC_TRY(fc_format(&path, "%s/round", group));
+  FC_TRY(fc_format(&path, "%s/%s", group, first_column));
   fc_err err = fc_store_count(r, path, rows);
   fc_free(path);
   FC_TRY(err);
@@ -75,16 +73,19 @@ static fc_err read_rows(const fc_store_reader *r, const char *group, int size, i
 static fc_err load(fc_federation *fed, const fc_store_reader *r, const char *path, int64_t *round) {
   double number = 0;
   int64_t rounds = 0;
-  FC_TRY(check_configuration(fed, r, path));
+  size_t n = 0;
+  const fc_option_table *tables = fc_federation_tables(&n);
+  FC_TRY(fc_checkpoint_check(fed->cfg, tables, n, may_differ, may_differ_count(fed), r, path));
   FC_TRY(fc_store_get_number(r, "/state", "round", &number));
   *round = (int64_t)number;
   FC_TRY(fc_store_get_number(r, "/state", "sim_time_s", &fed->sim_time_s));
   FC_TRY(fc_store_get_number(r, "/state", "total_energy_j", &fed->total_energy_j));
   int64_t weights = (int64_t)fed->P * fed->set.modules;
   FC_TRY(fc_store_get_f32(r, "/state/theta", 0, weights, fed->theta));
-  if (fed->comm->rank == 0) FC_TRY(read_rows(r, "/rounds", 1, 0, fed->rounds, &rounds));
-  FC_TRY(read_rows(r, "/participation", fed->comm->size, fed->comm->rank, fed->participation,
-                   &fed->participation_rows));
+  if (fed->comm->rank == 0)
+    FC_TRY(fc_checkpoint_rows(r, "/rounds", "round", 1, 0, fed->rounds, &rounds));
+  FC_TRY(fc_checkpoint_rows(r, "/participation", "round", fed->comm->size, fed->comm->rank,
+                            fed->participation, &fed->participation_rows));
   return FC_ERR_OK;
 }
 
