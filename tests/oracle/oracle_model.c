@@ -7,8 +7,9 @@
  * optimiser steps over the batches in turn "losses" and "theta/PART". THETA gives the parts' first
  * values; without it they are the initial ones. Parts are named as PEFT names them and have the
  * layout of theta: (rows, cols). JOB's `view`, [heads, neurons] of every block, prunes the model;
- * with `distill` it learns from another one, a folder `teacher`, instead of from targets. Exit code
- * 1 with a message when anything fails. */
+ * with `distill` it learns from another one, a folder `teacher`, instead of from targets; with
+ * `hook`, a safetensors file, from a loss of its own on rows of inputs (see there), and OUT gets
+ * "dinputs" and "dhead" too. Exit code 1 with a message when anything fails. */
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_optimizer.h"
 #include "fedcell/fc_safetensors.h"
@@ -17,12 +18,23 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of one batch, all from the hook's file: the loss sum_i weight_i ln p_i + mean((h head^T -
+ * wanted)^2) of targets i and all rows of the hidden states h. */
+enum { HOOK_INPUTS, HOOK_HEAD, HOOK_WANTED, HOOK_WEIGHTS, HOOK_ARRAYS };
+typedef struct {
+  float *data[HOOK_ARRAYS]; /* inputs (N,C), head (K,C), wanted (N,K), weights (targets) */
+  float *dinputs, *dhead;
+  int K, C;
+  double loss;
+} hook_loss;
+
 typedef struct {
   json_t *json;
   fc_loss_kind kind;
   fc_model *model, *teacher; /* teacher NULL: learning from targets */
   float *weights, *teacher_weights;
   fc_distillation distill;
+  hook_loss *hooks; /* of each batch; NULL: no such loss */
   fc_trainable *trainable;
   fc_work *work;
   fc_block_view *view; /* (layers) or NULL */
@@ -204,6 +216,7 @@ typedef struct {
   fc_safetensor_source *tensors;
   char (*names)[160];
   size_t n;
+  float *copies;
 } output;
 
 static void put(output *out, const char *before, const char *name, int64_t rows, int64_t cols,
@@ -231,13 +244,99 @@ static fc_err distill_gradient(job *j, const fc_batch *b, fc_member *m, float *l
   return FC_ERR_OK;
 }
 
-static fc_err step_gradient(job *j, const fc_batch *b, float *dtheta, float *mean_loss) {
+/* ---- a loss of its own ------------------------------------------------------------------------
+ */
+
+static fc_err read_hook(const fc_safetensors *file, int batch, hook_loss *h) {
+  static const char *const names[HOOK_ARRAYS] = {"inputs", "head", "wanted", "weights"};
+  int64_t elements[HOOK_ARRAYS];
+  char name[32];
+  for (int i = 0; i < HOOK_ARRAYS; i++) {
+    snprintf(name, sizeof name, "%d/%s", batch, names[i]);
+    const fc_safetensor *t = fc_safetensors_find(file, name);
+    FC_CHECK(t, DATA, "the hook's file has no tensor %s", name);
+    elements[i] = fc_safetensor_elements(t);
+    FC_TRY(fc_alloc((size_t)elements[i], sizeof(float), &h->data[i]));
+    FC_TRY(fc_safetensor_read_f32(t, h->data[i]));
+  }
+  h->K = (int)(elements[HOOK_HEAD] / h->C);
+  FC_TRY(fc_alloc((size_t)elements[HOOK_INPUTS], sizeof(float), &h->dinputs));
+  return fc_alloc((size_t)elements[HOOK_HEAD], sizeof(float), &h->dhead);
+}
+
+static fc_err read_hooks(job *j, size_t n_batches) {
+  const char *path = text(j->json, "hook", NULL);
+  fc_safetensors *file = NULL;
+  if (!path) return FC_ERR_OK;
+  FC_TRY(fc_alloc(n_batches, sizeof *j->hooks, &j->hooks));
+  FC_TRY(fc_safetensors_open(path, &file));
+  for (size_t i = 0; i < n_batches; i++) {
+    j->hooks[i].C = fc_model_get_shape(j->model)->width;
+    FC_TRY(read_hook(file, (int)i, &j->hooks[i]));
+  }
+  fc_safetensors_close(&file);
+  return FC_ERR_OK;
+}
+
+static void free_hook(hook_loss *h) {
+  for (int i = 0; i < HOOK_ARRAYS; i++) fc_free(h->data[i]);
+  fc_free(h->dinputs);
+  fc_free(h->dhead);
+}
+
+/* mean((h head^T - wanted)^2) at row r, element k. */
+static void square(hook_loss *l, const fc_head_view *v, int64_t r, int k) {
+  const float *h = v->hidden + r * l->C, *head = l->data[HOOK_HEAD] + k * l->C;
+  double y = 0.0, elements = (double)v->rows * l->K;
+  for (int c = 0; c < l->C; c++) y += (double)h[c] * (double)head[c];
+  double gap = y - (double)l->data[HOOK_WANTED][r * l->K + k], d = 2.0 * gap / elements;
+  l->loss += gap * gap / elements;
+  for (int c = 0; c < l->C; c++) {
+    v->dhidden[r * l->C + c] += (float)(d * (double)head[c]);
+    l->dhead[k * l->C + c] += (float)(d * (double)h[c]);
+  }
+}
+
+static fc_err own_loss(void *arg, const fc_head_view *v) {
+  hook_loss *l = arg;
+  l->loss = 0.0;
+  memset(l->dhead, 0, (size_t)l->K * (size_t)l->C * sizeof *l->dhead);
+  for (int64_t i = 0; i < v->n; i++) {
+    l->loss += (double)l->data[HOOK_WEIGHTS][i] * v->log_prob[i];
+    v->weight[i] = -l->data[HOOK_WEIGHTS][i];
+  }
+  for (int64_t r = 0; r < v->rows; r++)
+    for (int k = 0; k < l->K; k++) square(l, v, r, k);
+  return FC_ERR_OK;
+}
+
+static fc_err hook_gradient(job *j, hook_loss *h, const fc_batch *b, float *dtheta, float *loss) {
+  FC_TRY(fc_model_hook_grad(j->work, j->theta, b, own_loss, h, (fc_rng){0}, dtheta, h->dinputs));
+  *loss = (float)h->loss;
+  return FC_ERR_OK;
+}
+
+/* i: which of the batches. */
+static fc_err step_gradient(job *j, size_t i, const fc_batch *b, float *dtheta, float *mean_loss) {
   fc_member m = {
       .sequences = b->sequences, .theta = j->theta, .scope = {.view = j->view}, .dtheta = dtheta};
   memset(dtheta, 0, j->count * sizeof *dtheta);
   if (j->teacher) return distill_gradient(j, b, &m, mean_loss);
+  if (j->hooks) return hook_gradient(j, &j->hooks[i], b, dtheta, mean_loss);
   FC_TRY(fc_model_cohort_grad(j->work, &m, 1, b, j->kind, NULL));
   *mean_loss = (float)(m.result.loss_sum / (double)m.result.count);
+  return FC_ERR_OK;
+}
+
+/* Of the first batch; `out` keeps copies, as later steps overwrite them. */
+static fc_err put_hook(const job *j, int64_t rows, output *out) {
+  const hook_loss *h = &j->hooks[0];
+  size_t n = (size_t)(rows * h->C), n_head = (size_t)(h->K * h->C);
+  FC_TRY(fc_alloc(n + n_head, sizeof *out->copies, &out->copies));
+  memcpy(out->copies, h->dinputs, n * sizeof(float));
+  memcpy(out->copies + n, h->dhead, n_head * sizeof(float));
+  put(out, "dinputs", "", rows, h->C, out->copies);
+  put(out, "dhead", "", h->K, h->C, out->copies + n);
   return FC_ERR_OK;
 }
 
@@ -255,15 +354,16 @@ static fc_err run(job *j, owned_batch *batches, size_t n_batches, const char *pa
   FC_TRY(fc_alloc((size_t)(rows * cols), sizeof *logits, &logits));
   FC_TRY(fc_alloc((size_t)steps, sizeof *losses, &losses));
   FC_TRY(fc_alloc(j->count, sizeof *gradient, &gradient));
-  FC_TRY(fc_alloc(2 * parts + 3, sizeof *out.tensors, &out.tensors));
-  FC_TRY(fc_alloc(2 * parts + 3, sizeof *out.names, &out.names));
+  FC_TRY(fc_alloc(2 * parts + 5, sizeof *out.tensors, &out.tensors));
+  FC_TRY(fc_alloc(2 * parts + 5, sizeof *out.names, &out.names));
   FC_TRY(fc_model_view_logits(j->work, j->theta, j->view, first, j->kind, logits));
-  FC_TRY(step_gradient(j, first, gradient, &loss));
+  FC_TRY(step_gradient(j, 0, first, gradient, &loss));
+  if (j->hooks) FC_TRY(put_hook(j, rows, &out));
   fc_optimizer optimizer;
   FC_TRY(open_optimizer(j, &optimizer));
   for (int k = 0; k < steps; k++) {
-    const fc_batch *b = &batches[(size_t)k % n_batches].batch;
-    FC_TRY(step_gradient(j, b, j->dtheta, &losses[k]));
+    size_t i = (size_t)k % n_batches;
+    FC_TRY(step_gradient(j, i, &batches[i].batch, j->dtheta, &losses[k]));
     FC_TRY(fc_optimizer_step(&optimizer, j->theta, j->dtheta));
   }
   put(&out, "logits", "", rows, cols, logits);
@@ -277,6 +377,7 @@ static fc_err run(job *j, owned_batch *batches, size_t n_batches, const char *pa
   fc_free(gradient);
   fc_free(out.tensors);
   fc_free(out.names);
+  fc_free(out.copies);
   return FC_ERR_OK;
 }
 
@@ -312,7 +413,11 @@ static fc_err run_all(job *j, char **argv) {
   if (j->teacher)
     FC_TRY(fc_work_create(j->teacher, NULL, rows, sequences, length, FC_WORK_FORWARD,
                           &j->distill.teacher));
+  FC_TRY(read_hooks(j, n));
+  for (size_t i = 0; j->hooks && i < n; i++)
+    batches[i].batch.inputs = j->hooks[i].data[HOOK_INPUTS];
   FC_TRY(run(j, batches, n, argv[3]));
+  for (size_t i = 0; j->hooks && i < n; i++) free_hook(&j->hooks[i]);
   for (size_t i = 0; i < n; i++) free_batch(&batches[i]);
   fc_free(batches);
   return FC_ERR_OK;
@@ -335,6 +440,7 @@ int main(int argc, char **argv) {
   fc_free(j.weights);
   fc_free(j.teacher_weights);
   fc_free(j.view);
+  fc_free(j.hooks);
   fc_free(j.theta);
   fc_free(j.dtheta);
   fc_free(j.state);
