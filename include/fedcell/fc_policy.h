@@ -113,4 +113,19 @@ typedef struct {
 fc_err fc_policy_run(const fc_comm *comm, const fc_config *cfg, const fc_run_request *request,
                      const fc_prepare_request *prepare, fc_policy_summary *summary);
 
+/* Local. DATA with all that a result file of this study violates of what it must hold. */
+fc_err fc_policy_check_result(const char *path);
+
+/* What a study will need, told by `fedcell check` before anything runs. */
+typedef struct {
+  int devices;
+  int64_t rounds, trials; /* of an evaluation */
+  size_t classifier_weights, dynamics_weights, policy_weights, trained_weights;
+  double rank_bytes, node_bytes; /* of the hungriest stage */
+  double memory_bytes;           /* of this node; 0: the system does not tell */
+  double collect_flop, dynamics_flop, warm_up_flop, training_flop, trials_flop; /* 0: not needed */
+} fc_policy_estimate;
+/* Local (reads the data's sizes and the shape of policy.model). */
+fc_err fc_policy_estimate_of(fc_config *cfg, int ranks, int threads, fc_policy_estimate *out);
+
 #endif
