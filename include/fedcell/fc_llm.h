@@ -56,10 +56,6 @@ bool fc_answer_read(const char *text, int devices, uint8_t *select);
 fc_err fc_llm_prompt_text(const fc_llm *llm, const fc_fl_state *state, char **out);
 fc_err fc_llm_answer_text(const fc_llm *llm, const int32_t *ids, int n, char **out);
 
-/* Local. Continues *hash (fc_hash.h) with the templates of policy.prompts: for names of what
- * depends on them. */
-fc_err fc_llm_hash_prompts(const fc_config *cfg, uint64_t *hash);
-
 /* Supervised fine-tuning on the eps-greedy tool's answers in the trajectories (the warm start). */
 typedef struct {
   int64_t step, steps;
