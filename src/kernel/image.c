@@ -15,30 +15,41 @@ static inline overlap overlap_at(int col, int W) {
   return (overlap){.first = first, .n = end - first, .skip = first - (col - REACH)};
 }
 
-/* One window row of `from`, an image row or NULL beyond the image. */
-static inline void unfold_row(float *to, const float *from, int col, int W, int C) {
-  const size_t pixel = (size_t)C * sizeof *to;
-  if (!from) {
-    memset(to, 0, W5 * pixel);
-    return;
+/* y: one window row of each pixel of an image row; `from`: the image row it shows, or NULL beyond
+ * the image. */
+static inline __attribute__((always_inline)) void unfold_row(float *y, const float *from, int W,
+                                                             const int C) {
+  const size_t pixel = (size_t)C * sizeof *y;
+  for (int col = 0; col < W; col++, y += W5 * W5 * C) {
+    if (from && col >= REACH && col < W - REACH) {
+      memcpy(y, from + (int64_t)(col - REACH) * C, W5 * pixel);
+      continue;
+    }
+    memset(y, 0, W5 * pixel);
+    const overlap o = overlap_at(col, W);
+    for (int i = 0; from && i < o.n; i++)
+      memcpy(y + (o.skip + i) * C, from + (int64_t)(o.first + i) * C, pixel);
   }
-  const overlap o = overlap_at(col, W);
-  if (o.n == W5 && C == 1) { /* of known length: no call */
-    memcpy(to, from + o.first, W5 * sizeof *to);
-    return;
-  }
-  memset(to, 0, (size_t)o.skip * pixel);
-  memcpy(to + o.skip * C, from + (int64_t)o.first * C, (size_t)o.n * pixel);
-  memset(to + (o.skip + o.n) * C, 0, (size_t)(W5 - o.skip - o.n) * pixel);
 }
 
+static inline __attribute__((always_inline)) void unfold_sample(float *y, const float *x, int H,
+                                                                int W, const int C) {
+  for (int row = 0; row < H; row++, y += (int64_t)W * W5 * W5 * C)
+    for (int k = 0; k < W5; k++) {
+      const int r = row + k - REACH;
+      unfold_row(y + k * W5 * C, r >= 0 && r < H ? x + (int64_t)r * W * C : NULL, W, C);
+    }
+}
+
+/* With one channel the copies are of known length: calls for five numbers would take longer. */
 void fc_k_unfold(float *y, const float *x, int64_t n, int H, int W, int C) {
-  const int64_t row_size = (int64_t)W * C;
-  for (int64_t s = 0; s < n; s++, x += H * row_size)
-    for (int row = 0; row < H; row++)
-      for (int col = 0; col < W; col++)
-        for (int r = row - REACH; r <= row + REACH; r++, y += W5 * C)
-          unfold_row(y, r >= 0 && r < H ? x + r * row_size : NULL, col, W, C);
+  const int64_t size = (int64_t)H * W * C;
+  for (int64_t s = 0; s < n; s++, x += size, y += size * W5 * W5) {
+    if (C == 1)
+      unfold_sample(y, x, H, W, 1);
+    else
+      unfold_sample(y, x, H, W, C);
+  }
 }
 
 FC_K_CLONES
@@ -61,31 +72,49 @@ void fc_k_fold(float *dx, const float *dy, int64_t n, int H, int W, int C) {
   for (int64_t s = 0; s < n; s++) fold_sample(dx + s * size, dy + s * size * W5 * W5, H, W, C);
 }
 
-/* Keeps a NaN: no number is larger. */
+/* ---- max-pooling: LANES channels at a time, the rest one by one ------------------------------ */
+
+enum { LANES = 8 };
+typedef float lanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t mask __attribute__((vector_size(32)));
+typedef uint8_t places __attribute__((vector_size(8), aligned(1), may_alias));
+
+/* A NaN beats all, and no number beats it. */
 static inline bool beats(float x, float best) {
   return x > best || x != x;
 }
 
-/* One row of outputs from the two rows of inputs at x. */
+static inline void larger_channel(float *y, uint8_t *at, const float *x, const float *below,
+                                  int C) {
+  const float v[4] = {x[0], x[C], below[0], below[C]};
+  int best = 0;
+  for (int k = 1; k < 4; k++)
+    if (beats(v[k], v[best])) best = k;
+  *y = v[best];
+  *at = (uint8_t)best;
+}
+
+/* One row of outputs from the two rows of inputs at x. Bits are blended, since gcc makes branches
+ * of selections. */
 FC_K_CLONES
-static void maxpool_row(float *restrict y, uint8_t *restrict at, const float *restrict x, int W,
-                        int C) {
+static void maxpool_row(float *y, uint8_t *at, const float *x, int W, int C) {
   const float *below = x + (int64_t)W * C;
-  for (int col = 0; col < W / 2; col++, y += C, at += C, x += 2 * C, below += 2 * C)
-#pragma omp simd
-    for (int c = 0; c < C; c++) {
-      const float v[4] = {x[c], x[C + c], below[c], below[C + c]};
-      float best = v[0];
-      int k = 0;
-      k = beats(v[1], best) ? 1 : k;
-      best = beats(v[1], best) ? v[1] : best;
-      k = beats(v[2], best) ? 2 : k;
-      best = beats(v[2], best) ? v[2] : best;
-      k = beats(v[3], best) ? 3 : k;
-      best = beats(v[3], best) ? v[3] : best;
-      y[c] = best;
-      at[c] = (uint8_t)k;
+  for (int col = 0; col < W / 2; col++, y += C, at += C, x += 2 * C, below += 2 * C) {
+    int c = 0;
+    for (; c + LANES <= C; c += LANES) {
+      const float *from[4] = {x + c, x + C + c, below + c, below + C + c};
+      mask best = (mask) * (const lanes *)from[0], place = {0};
+      for (int k = 1; k < 4; k++) {
+        const lanes v = *(const lanes *)from[k];
+        const mask better = (v > (lanes)best) | (v != v);
+        best = ((mask)v & better) | (best & ~better);
+        place = (k & better) | (place & ~better);
+      }
+      *(lanes *)(y + c) = (lanes)best;
+      *(places *)(at + c) = __builtin_convertvector(place, places);
     }
+    for (; c < C; c++) larger_channel(y + c, at + c, x + c, below + c, C);
+  }
 }
 
 void fc_k_maxpool_fwd(float *y, uint8_t *at, const float *x, int64_t n, int H, int W, int C) {
@@ -94,17 +123,23 @@ void fc_k_maxpool_fwd(float *y, uint8_t *at, const float *x, int64_t n, int H, i
 }
 
 FC_K_CLONES
-static void maxpool_row_bwd(float *restrict dx, const float *restrict dy,
-                            const uint8_t *restrict at, int W, int C) {
+static void maxpool_row_bwd(float *dx, const float *dy, const uint8_t *at, int W, int C) {
   float *below = dx + (int64_t)W * C;
-  for (int col = 0; col < W / 2; col++, dy += C, at += C, dx += 2 * C, below += 2 * C)
-#pragma omp simd
-    for (int c = 0; c < C; c++) {
-      dx[c] = at[c] == 0 ? dy[c] : 0.0f;
-      dx[C + c] = at[c] == 1 ? dy[c] : 0.0f;
-      below[c] = at[c] == 2 ? dy[c] : 0.0f;
-      below[C + c] = at[c] == 3 ? dy[c] : 0.0f;
+  for (int col = 0; col < W / 2; col++, dy += C, at += C, dx += 2 * C, below += 2 * C) {
+    int c = 0;
+    for (; c + LANES <= C; c += LANES) {
+      const mask place = __builtin_convertvector(*(const places *)(at + c), mask);
+      const mask d = (mask) * (const lanes *)(dy + c);
+      *(lanes *)(dx + c) = (lanes)(d & (place == 0));
+      *(lanes *)(dx + C + c) = (lanes)(d & (place == 1));
+      *(lanes *)(below + c) = (lanes)(d & (place == 2));
+      *(lanes *)(below + C + c) = (lanes)(d & (place == 3));
     }
+    for (; c < C; c++) {
+      dx[c] = dx[C + c] = below[c] = below[C + c] = 0.0f;
+      (at[c] < 2 ? dx : below)[at[c] % 2 * C + c] = dy[c];
+    }
+  }
 }
 
 void fc_k_maxpool_bwd(float *dx, const float *dy, const uint8_t *at, int64_t n, int H, int W,
