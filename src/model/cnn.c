@@ -293,6 +293,10 @@ fc_err fc_cnn_grad(fc_cnn *cnn, const float *w, const fc_images *images, float *
   return FC_ERR_OK;
 }
 
+const float *fc_cnn_losses(const fc_cnn *cnn) {
+  return cnn->loss;
+}
+
 fc_err fc_cnn_logits(fc_cnn *cnn, const float *w, const fc_images *images, float *logits) {
   FC_TRY(check_count(cnn, images));
   if (images->n == 0) return FC_ERR_OK;
