@@ -128,4 +128,7 @@ typedef struct {
 /* Local (reads the data's sizes and the shape of policy.model). */
 fc_err fc_policy_estimate_of(fc_config *cfg, int ranks, int threads, fc_policy_estimate *out);
 
+/* Local. As fc_result_column, of the result files of policies. */
+const fc_column *fc_policy_result_column(size_t i, const char **group);
+
 #endif
