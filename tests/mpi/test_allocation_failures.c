@@ -122,6 +122,16 @@ static void in_methods_that_cut_the_model(void **state) {
                   69, 7);
 }
 
+/* Bandwidths and powers, by a deadline; the ensemble; what is kept of each device. */
+static void in_switching(void **state) {
+  (void)state;
+  fail_everywhere(whole_run,
+                  SETS(TINY, "federation.method=switching", "cell.pathloss=power-law",
+                       "cell.radius_m=67", "cell.interferer_density_per_m2=1e-5",
+                       "cell.outage_snr_db=0", "cell.deadline_s=8e-3"),
+                  60, 11);
+}
+
 /* What was half read from the checkpoint is given back too. */
 static void in_a_resumed_run(void **state) {
   (void)state;
@@ -174,6 +184,7 @@ static int run(void) {
                                      cmocka_unit_test(in_an_export),
                                      cmocka_unit_test(in_methods_of_many_ranks),
                                      cmocka_unit_test(in_methods_that_cut_the_model),
+                                     cmocka_unit_test(in_switching),
                                      cmocka_unit_test(in_a_resumed_run_with_an_emulator)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
