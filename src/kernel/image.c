@@ -1,6 +1,7 @@
 /* image.c - what turns a 5x5 convolution into a matrix product (unfold and its adjoint, fold), and
  * max-pooling by two. Channels lie side by side, so that the inner loops run over vectors. */
 #include "kernel.h"
+#include <math.h>
 
 enum { W5 = FC_K_WINDOW, REACH = FC_K_WINDOW / 2 };
 
@@ -99,6 +100,7 @@ static inline void larger_channel(float *y, uint8_t *at, const float *x, const f
 FC_K_CLONES
 static void maxpool_row(float *y, uint8_t *at, const float *x, int W, int C) {
   const float *below = x + (int64_t)W * C;
+  const lanes infinity = (lanes){0} + INFINITY;
   for (int col = 0; col < W / 2; col++, y += C, at += C, x += 2 * C, below += 2 * C) {
     int c = 0;
     for (; c + LANES <= C; c += LANES) {
@@ -106,7 +108,7 @@ static void maxpool_row(float *y, uint8_t *at, const float *x, int W, int C) {
       mask best = (mask) * (const lanes *)from[0], place = {0};
       for (int k = 1; k < 4; k++) {
         const lanes v = *(const lanes *)from[k];
-        const mask better = (v > (lanes)best) | (v != v);
+        const mask better = (v > (lanes)best) | ~(v <= infinity);
         best = ((mask)v & better) | (best & ~better);
         place = (k & better) | (place & ~better);
       }
