@@ -7,7 +7,7 @@ FC_OPTION_CHOICES(precision_name, "auto", "f32", "bf16")
 FC_OPTION_CHOICES(answers_name, "served", "selected")
 
 static const fc_option policy_options[] = {
-    {"policy.agent", FC_OPT_CHOICE, "", "tellm", FC_OPTION_ANY, fc_agent_name,
+    {"policy.agent", FC_OPT_CHOICE, "", "eps-greedy", FC_OPTION_ANY, fc_agent_name,
      "Who chooses the devices: `fedcell list agents`."},
     {"policy.seed", FC_OPT_INT, "", "1", 0, 9007199254740991.0, NULL,
      "Seed of the embedded model's weights. Apart from `seed`, which names the episodes in which a "

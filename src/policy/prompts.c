@@ -41,18 +41,20 @@ static double at_most(double x, double most) {
   return x > most ? most : x; /* NAN and numbers below as they are */
 }
 
-#define SETTING(name, field)                                                                       \
+#define SETTING(name, expression)                                                                  \
   static double name(const context *c) {                                                           \
-    return (double)c->set->field;                                                                  \
+    const fc_environment_settings *set = c->set;                                                   \
+    return (double)(expression);                                                                   \
   }
-SETTING(devices, devices)
-SETTING(rounds, rounds)
-SETTING(deadline, deadline_s)
-SETTING(bandwidth, bandwidth_hz * 1e-6)
-SETTING(select_min, select_min)
-SETTING(sigma, sigma)
-SETTING(offset, energy_offset_j)
-SETTING(model, model_bits * 1e-6)
+SETTING(devices, set->devices)
+SETTING(rounds, set->rounds)
+SETTING(deadline, set->deadline_s)
+SETTING(bandwidth, set->bandwidth_hz * 1e-6)
+SETTING(select_min, set->select_min)
+SETTING(sigma, set->sigma)
+SETTING(rest, 1 - set->sigma)
+SETTING(offset, set->energy_offset_j)
+SETTING(model, set->model_bits * 1e-6)
 #undef SETTING
 
 #define STATE(name, expression)                                                                    \
@@ -92,6 +94,7 @@ static const placeholder places[] = {
     {"bandwidth_mhz", OF_SCENARIO, EXACT, bandwidth, "band that the chosen devices share"},
     {"select_min", OF_SCENARIO, EXACT, select_min, "devices to choose at least"},
     {"sigma", OF_SCENARIO, EXACT, sigma, "weight of the accuracy in the reward"},
+    {"one_minus_sigma", OF_SCENARIO, EXACT, rest, "weight of accuracy over energy in the reward"},
     {"energy_offset_j", OF_SCENARIO, EXACT, offset, "added to the energy in the reward"},
     {"model_mbit", OF_SCENARIO, EXACT, model, "size of an upload"},
     {"round", OF_STATE, ROUNDED, round_number, "round to choose for"},

@@ -119,19 +119,16 @@ static void own_templates_say_this(void **state) {
   assert_string_equal(
       prefix,
       "You schedule the devices of a wireless federated learning system.\n"
-      "In every round choose at least 2 of 3 devices to train the model. They share 2 MHz and must "
-      "finish within 15 s. Maximise the sum of r = (1 - 0.8) X / (E + 1) + 0.8 X over 30 rounds, X "
-      "the test accuracy, E the energy in J.\n"
-      "A line a device. Columns with * are 20 log10 of multiples of the unit; \"-\" is not known, "
-      "\"inf\" too slow.\n"
-      "Answer: Selected devices: their numbers, with commas.\n");
-  assert_string_equal(observation,
-                      "Round 7, accuracy 44 %\n"
-                      "device samples* f_max/0.1GHz p_max/dBm gain*/1e-10 com*/mJ cmp*/mJ "
-                      "loss*/0.001 local*/0.001 alignment same_sign/%\n"
-                      " 1 36 5 0 60 0 60 67 66 23 98\n"
-                      " 2 56 23 20 70 48 0 40 - - -\n"
-                      " 3 90 40 30 80 inf 99 0 - - -\n");
+      "Each round, choose at least 2 of 3 devices to train; they share 2 MHz and have 15 s. "
+      "Maximise the sum of 0.2 X/(E + 1) + 0.8 X over 30 rounds, with test accuracy X and energy E "
+      "in J.\n"
+      "Columns (* logarithmic): device, samples*, clock, power, gain*, upload energy*, computing "
+      "energy*, loss*, local loss*, alignment, equal signs.\n"
+      "Answer: Selected devices: numbers\n");
+  assert_string_equal(observation, "Round 7, accuracy 44 %\n"
+                                   " 1 36 5 0 60 0 60 67 66 23 98\n"
+                                   " 2 56 23 20 70 48 0 40 - - -\n"
+                                   " 3 90 40 30 80 inf 99 0 - - -\n");
   assert_string_equal(answer, "Selected devices: 1, 3");
   fc_free(prefix);
   fc_free(observation);
@@ -165,12 +162,12 @@ static void every_placeholder_has_a_value(void **state) {
   (void)state;
   const fc_fl_state s = some_state();
   const uint8_t select[N] = {0, 1, 1};
-  static const char *const want[] = {"3", "30", "15",      "2",     "2",  "0.8", "1",   "53.21",
-                                     "7", "44", "1\n2\n3", "1 2 3", "36", "5",   "0",   "60",
-                                     "0", "60", "67",      "66",    "23", "98",  "2, 3"};
+  static const char *const want[] = {"3",     "30", "15", "2",       "2",  "0.8", "0.2", "1",
+                                     "53.21", "7",  "44", "1\n2\n3", "1",  "36",  "5",   "0",
+                                     "60",    "0",  "60", "67",      "66", "23",  "98",  "2, 3"};
   size_t i = 0;
   for (; fc_placeholder_name(i); i++) {
-    bool is_device = i > 10 && i < 22, is_answer = i == 22;
+    bool is_device = i > 11 && i < 23, is_answer = i == 23;
     char text[64], *got = NULL;
     assert_true(i < sizeof want / sizeof want[0]);
     assert_true(strlen(fc_placeholder_meaning(i)) > 5);
@@ -185,7 +182,7 @@ static void every_placeholder_has_a_value(void **state) {
       OK(fc_prompts_observation(p, &settings, &s, NULL, &got));
       got[is_device ? strcspn(got, "\n") : strlen(got) - 1] = '\0';
     }
-    assert_string_equal(got, strcmp(want[i], "1 2 3") == 0 ? "1" : want[i]);
+    assert_string_equal(got, want[i]);
     fc_free(got);
     fc_prompts_destroy(&p);
   }
