@@ -90,10 +90,10 @@ fc_err fc_cache_folder(const fc_config *cfg, char **out);
 fc_err fc_federation_pretrain(const fc_comm *comm, fc_config *cfg, bool again, char **folder);
 
 /* Collective. Writes the trained adapter of the result file `result`, which was made with `cfg`, to
- * `folder` in PEFT's format (fc_peft.h); base_folder: where the base goes too, as a Hugging Face
- * folder with its tokeniser and its weights as base_dtype, NULL: nowhere. Both folders must exist
- * on rank 0. *mean_pooling: the run's classification head sees the mean of all tokens, which
- * transformers' heads do not. */
+ * `folder` in PEFT's format (fc_peft.h), several modules to its folders module_0, module_1, ...;
+ * base_folder: where the base goes too, as a Hugging Face folder with its tokeniser and its weights
+ * as base_dtype, NULL: nowhere. Both folders must exist on rank 0. *mean_pooling: the run's
+ * classification head sees the mean of all tokens, which transformers' heads do not. */
 fc_err fc_federation_export(const fc_comm *comm, fc_config *cfg, const char *result,
                             const char *folder, const char *base_folder, fc_dtype base_dtype,
                             bool *mean_pooling);

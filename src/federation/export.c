@@ -1,20 +1,23 @@
-/* export.c - the trained adapter of a result file, and the base it belongs to, as folders that
- * other programs open. */
+/* export.c - the trained adapter of a result file, or several (switching), and the base they belong
+ * to, as folders that other programs open. */
 #include "federation.h"
+#include "fedcell/fc_folder.h"
+#include "fedcell/fc_log.h"
 #include "fedcell/fc_peft.h"
 #include "merged.h"
 #include <stdio.h>
 #include <string.h>
 
-/* theta <- /final/adapter */
+/* theta <- module m */
 static fc_err read_theta(const fc_trainable *t, const char *path, const fc_store_reader *file,
-                         float *theta) {
+                         int m, float *theta) {
   size_t n = 0;
+  const fc_group_name group = fc_record_adapter_group(m);
   const fc_trainable_part *part = fc_trainable_parts(t, &n);
   for (size_t i = 0; i < n; i++) {
     char name[256];
     int64_t count = 0, size = part[i].rows * part[i].cols;
-    snprintf(name, sizeof name, "/final/adapter/%s", part[i].name);
+    snprintf(name, sizeof name, "%s/%s", group.text, part[i].name);
     FC_CHECK(fc_store_has(file, name), DATA,
              "%s has no %s: it is a checkpoint, or its devices kept models of their own", path,
              name);
@@ -26,37 +29,55 @@ static fc_err read_theta(const fc_trainable *t, const char *path, const fc_store
   return FC_ERR_OK;
 }
 
-static fc_err read_result(const fc_trainable *t, const char *path, float *theta) {
+static fc_err write_base(const fc_task_setup *task, const char *folder, fc_dtype dtype) {
+  FC_TRY(fc_weights_write_as(task->model, fc_model_weights(task->model), dtype, folder));
+  return fc_tokenizer_save(task->tokenizer, folder);
+}
+
+/* Of several modules, m goes into a folder of its own. */
+static fc_err write_module(const fc_task_setup *task, int m, int modules, const float *theta,
+                           const char *base, const char *folder) {
+  char *own = NULL;
+  if (modules == 1)
+    return fc_peft_write(task->model, task->trainable, theta, task->loss, base, folder);
+  FC_TRY(fc_format(&own, "%s/module_%d/", folder, m));
+  fc_err err = fc_folder_make_parents(own);
+  own[strlen(own) - 1] = '\0';
+  if (err == FC_ERR_OK)
+    err = fc_peft_write(task->model, task->trainable, theta, task->loss, base, own);
+  fc_free(own);
+  return err;
+}
+
+static fc_err write_modules(const fc_config *cfg, const fc_task_setup *task, const char *result,
+                            const char *base_folder, const char *folder) {
+  const int modules = fc_federation_settings_read(cfg).modules;
+  const char *base = fc_config_string(cfg, "model.base");
+  bool named = strcmp(base, "embedded") != 0 && strcmp(base, "random") != 0;
   fc_store_reader *file = NULL;
-  FC_TRY(fc_store_open(path, &file));
-  fc_err err = read_theta(t, path, file, theta);
+  float *theta = NULL;
+  fc_err err = fc_store_open(result, &file);
+  if (err == FC_ERR_OK) err = fc_alloc(fc_trainable_count(task->trainable), sizeof *theta, &theta);
+  for (int m = 0; m < modules && err == FC_ERR_OK; m++) {
+    err = read_theta(task->trainable, result, file, m, theta);
+    if (err == FC_ERR_OK)
+      err = write_module(task, m, modules, theta,
+                         base_folder ? base_folder
+                         : named     ? base
+                                     : NULL,
+                         folder);
+  }
+  if (err == FC_ERR_OK && modules > 1)
+    fc_log(FC_LOG_INFO, "%d modules, in folders module_0 to module_%d of it", modules, modules - 1);
+  fc_free(theta);
   fc_store_close(&file);
   return err;
 }
 
-static fc_err write_folders(const fc_config *cfg, const fc_task_setup *task, const float *theta,
-                            const char *folder, const char *base_folder, fc_dtype dtype) {
-  const char *base = fc_config_string(cfg, "model.base");
-  bool named = strcmp(base, "embedded") != 0 && strcmp(base, "random") != 0;
-  if (base_folder) {
-    FC_TRY(fc_weights_write_as(task->model, fc_model_weights(task->model), dtype, base_folder));
-    FC_TRY(fc_tokenizer_save(task->tokenizer, base_folder));
-  }
-  return fc_peft_write(task->model, task->trainable, theta, task->loss,
-                       base_folder ? base_folder
-                       : named     ? base
-                                   : NULL,
-                       folder);
-}
-
 static fc_err export(const fc_config *cfg, const fc_task_setup *task, const char *result,
                      const char *folder, const char *base_folder, fc_dtype dtype) {
-  float *theta = NULL;
-  FC_TRY(fc_alloc(fc_trainable_count(task->trainable), sizeof *theta, &theta));
-  fc_err err = read_result(task->trainable, result, theta);
-  if (err == FC_ERR_OK) err = write_folders(cfg, task, theta, folder, base_folder, dtype);
-  fc_free(theta);
-  return err;
+  if (base_folder) FC_TRY(write_base(task, base_folder, dtype));
+  return write_modules(cfg, task, result, base_folder, folder);
 }
 
 /* Collective. The base as the run has left it, where its method changed it. */

@@ -365,6 +365,11 @@ fc_err fc_record_round(fc_federation *fed, const fc_round *round, const fc_round
  * can be continued. */
 fc_err fc_record_write(fc_federation *fed, const fc_run_request *request, const char *path,
                        bool state, int64_t round);
+/* Where a result keeps the trained weights of module m. */
+typedef struct {
+  char text[32];
+} fc_group_name;
+fc_group_name fc_record_adapter_group(int m);
 /* Local, meaningful on rank 0. Sum of a column over all rounds. */
 double fc_record_total(const fc_federation *fed, const char *column);
 /* Local, rank 0. The report of a recorded row. */

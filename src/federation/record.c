@@ -237,6 +237,12 @@ static void put_profile(fc_federation *fed, fc_store_file *f) {
   fc_table_destroy(&t);
 }
 
+fc_group_name fc_record_adapter_group(int m) {
+  fc_group_name group = {"/final/adapter"};
+  if (m > 0) snprintf(group.text, sizeof group.text, "/final/adapter_%d", m);
+  return group;
+}
+
 /* The trained weights, a 2-D dataset each, named as PEFT names them; of several models the others
  * in groups of their own. All ranks hold all of theta. Where every device has a model of its own,
  * there is no global one to tell. */
@@ -246,11 +252,10 @@ static void put_adapter(fc_federation *fed, fc_store_file *f) {
   const fc_trainable *named = fed->named_as ? fed->named_as : fed->task.trainable;
   const fc_trainable_part *part = fc_trainable_parts(named, &n);
   for (int m = 0; m < fed->set.modules; m++) {
-    char group[32] = "/final/adapter";
-    if (m > 0) snprintf(group, sizeof group, "/final/adapter_%d", m);
+    const fc_group_name group = fc_record_adapter_group(m);
     const float *theta = fed->theta + (size_t)m * fed->P;
     for (size_t i = 0; i < n; i++)
-      fc_store_put_matrix(f, group, part[i].name, "trained weight", theta + part[i].offset,
+      fc_store_put_matrix(f, group.text, part[i].name, "trained weight", theta + part[i].offset,
                           part[i].rows, part[i].cols);
   }
 }

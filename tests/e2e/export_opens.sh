@@ -48,6 +48,30 @@ fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/whole.h5" --overwrite --se
   --set data.public_fraction=0.2 --set "adapter.init=$TEST_TMP/tuned" --set "model.base=$TEST_TMP/tuned-base"
 [[ $(loss "$TEST_TMP/whole.h5" FIRST) == "$(loss "$TEST_TMP/tuned.h5" LAST)" ]] || fail "jcpba: not the emulator that was tuned"
 
+# several modules: a folder each, with what the result holds of it
+settings_of switching
+fedcell_on 2 run "$small" --quiet --output "$TEST_TMP/modules.h5" "${settings[@]}"
+fedcell_on 2 export "$TEST_TMP/modules.h5" "$TEST_TMP/modules" --base "$TEST_TMP/modules-base" >/dev/null
+"$(fedcell_python)" - "$TEST_TMP/modules.h5" "$TEST_TMP/modules" <<'PYTHON' || fail "modules are not as the result has them"
+import json, os, sys, h5py, numpy
+result, folder = h5py.File(sys.argv[1]), sys.argv[2]
+assert sorted(os.listdir(folder)) == [f"module_{m}" for m in range(4)], os.listdir(folder)
+seen = set()
+for m in range(4):
+    kept = result["final/adapter" + (f"_{m}" if m else "")]
+    assert json.load(open(f"{folder}/module_{m}/adapter_config.json"))["r"] == 4
+    raw = open(f"{folder}/module_{m}/adapter_model.safetensors", "rb").read()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = {name: entry for name, entry in json.loads(raw[8:start]).items() if name != "__metadata__"}
+    assert set(header) == set(kept), set(header) ^ set(kept)
+    for name, entry in header.items():
+        first, last = entry["data_offsets"]
+        numpy.testing.assert_array_equal(numpy.frombuffer(raw[start + first : start + last], "<f4"), kept[name][()].ravel())
+    seen.add(raw)
+assert len(seen) == 4, "modules are alike"
+PYTHON
+fedcell_on 1 run "$small" --quiet --output "$TEST_TMP/one.h5" --set "adapter.init=$TEST_TMP/modules/module_3"
+
 # the base in half the size, as what config.json says
 "$FEDCELL" export "$run" "$TEST_TMP/half" --base "$TEST_TMP/half-base" --dtype bfloat16 >"$TEST_TMP/told"
 grep -q '"torch_dtype": "bfloat16"' "$TEST_TMP/half-base/config.json" || fail "config.json does not say bfloat16"
