@@ -207,6 +207,31 @@ static void gradient_does_not_depend_on_threads(void **state) {
   fc_cnn_destroy(&cnn);
 }
 
+static void each_loss_is_that_of_its_image(void **state) {
+  (void)state;
+  enum { N = 4 };
+  const fc_images images = some_images(N, small.classes);
+  float *w = NULL, *dw = new_floats(fc_cnn_weight_count(&small));
+  float logits[N * 4], expected[N], after_loss[N];
+  fc_cnn *cnn = new_cnn(&small, N, &w);
+  fc_loss_result r = {0};
+  OK(fc_cnn_logits(cnn, w, &images, logits));
+  fc_k_xent_ref(expected, NULL, NULL, logits, labels, 1.0F, N, 4);
+  OK(fc_cnn_loss(cnn, w, &images, &r));
+  memcpy(after_loss, fc_cnn_losses(cnn), sizeof after_loss);
+  double sum = 0.0;
+  for (int i = 0; i < N; i++) {
+    assert_true(fabsf(after_loss[i] - expected[i]) <= 1e-5F);
+    sum += (double)after_loss[i];
+  }
+  assert_true(r.loss_sum == sum);
+  OK(fc_cnn_grad(cnn, w, &images, dw, &r));
+  assert_memory_equal(fc_cnn_losses(cnn), after_loss, sizeof after_loss);
+  fc_free(w);
+  fc_free(dw);
+  fc_cnn_destroy(&cnn);
+}
+
 /* ---- failures and edges ---------------------------------------------------------------------- */
 
 static void shapes_out_of_range(void **state) {
@@ -302,6 +327,7 @@ int main(void) {
       cmocka_unit_test(gradients_accumulate),
       cmocka_unit_test(samples_stand_alone),
       cmocka_unit_test(gradient_does_not_depend_on_threads),
+      cmocka_unit_test(each_loss_is_that_of_its_image),
       cmocka_unit_test(shapes_out_of_range),
       cmocka_unit_test(bad_batches),
       cmocka_unit_test(memory_is_what_is_told),
