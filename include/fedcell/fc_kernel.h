@@ -180,15 +180,12 @@ FC_KERNEL(fc_k_rope_fwd, float *x, int ld, const float *table, const int64_t *st
 FC_KERNEL(fc_k_rope_bwd, float *dx, int ld, const float *table, const int64_t *start, int sequences,
           int heads, int width);
 
-/* Causal attention of a text that goes on: out (n, heads*dh) of the queries q (n, ...) ldq to k, v
- * (past + n, kv_heads*dh), which hold their own too. The rows are fc_k_attention_fwd's of the whole
- * text, bit for bit. Scratch as there, of past + n tokens. */
-FC_KERNEL(fc_k_attention_after, float *out, const float *q, int ldq, const float *k, const float *v,
-          int64_t past, int64_t n, fc_attention_shape s, float *scratch);
-/* out (heads*dh) = attention of one token's q (heads*dh) to k, v (length, kv_heads*dh), which hold
- * the token's own too. scratch: `length` floats. */
-FC_KERNEL(fc_k_attention_cached, float *out, const float *q, const float *k, const float *v,
-          int64_t length, fc_attention_shape s, float *scratch);
+/* Causal attention of a text that goes on: out (n, heads*dh) of the queries q (n, ...) ldq to keys
+ * and values that hold their own too; k (kv_heads*dh, past + n) ldk, v (past + n, kv_heads*dh). The
+ * rows are fc_k_attention_fwd's of the whole text, bit for bit. Scratch as there, of past + n
+ * tokens. */
+FC_KERNEL(fc_k_attention_after, float *out, const float *q, int ldq, const float *k, int64_t ldk,
+          const float *v, int64_t past, int64_t n, fc_attention_shape s, float *scratch);
 
 /* ---- images -------------------------------------------------------------------------------------
  *

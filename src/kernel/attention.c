@@ -14,13 +14,14 @@ enum {
   LANES = 16 /* score rows are padded to whole vectors: most sequences are short */
 };
 
-/* One head of one sequence: pointers to the first row of its queries and of its keys and values,
- * distances between rows, how many queries there are, how many keys before the first one's own. */
+/* One head of one sequence: pointers to the first row of its queries, keys and values, distances
+ * between rows, and how many queries there are. They see `keys` keys or, causally, all up to their
+ * own, which `past` keys precede. */
 typedef struct {
   const float *q, *k, *v;
-  int64_t ld, kv_ld, out_ld, length, past;
+  int64_t ld, k_ld, v_ld, out_ld, length, keys, past;
   int heads, width;
-  bool causal;
+  bool causal, keys_lie_across; /* k (width, keys) */
   float scale;
 } head_view;
 
@@ -33,9 +34,11 @@ static head_view view_of(const float *qkv, int64_t first, int64_t length, fc_att
                      .k = row + (int64_t)(s.heads + kv) * s.head_width,
                      .v = row + (int64_t)(s.heads + s.kv_heads + kv) * s.head_width,
                      .ld = ld,
-                     .kv_ld = ld,
+                     .k_ld = ld,
+                     .v_ld = ld,
                      .out_ld = (int64_t)s.heads * s.head_width,
                      .length = length,
+                     .keys = length,
                      .heads = s.heads,
                      .width = s.head_width,
                      .causal = s.causal,
@@ -58,14 +61,18 @@ typedef struct {
 
 static query_tile tile_at(const head_view *v, int64_t first) {
   const int64_t rows = fc_k_min(QUERY_TILE, v->length - first);
-  const int64_t cols = v->past + (v->causal ? first + rows : v->length);
+  const int64_t cols = v->causal ? v->past + first + rows : v->keys;
   return (query_tile){.first = first, .rows = rows, .cols = cols, .ld = padded(cols)};
 }
 
 /* score (rows, ld) = scale * Q K^T, -inf where masked and in the padding. */
 static void tile_scores(float *score, const head_view *v, query_tile t) {
-  fc_product p = {.transpose_b = true, .alpha = v->scale, .M = t.rows, .N = t.cols, .K = v->width};
-  fc_k_product(p, score, t.ld, v->q + t.first * v->ld, v->ld, v->k, v->kv_ld);
+  fc_product p = {.transpose_b = !v->keys_lie_across,
+                  .alpha = v->scale,
+                  .M = t.rows,
+                  .N = t.cols,
+                  .K = v->width};
+  fc_k_product(p, score, t.ld, v->q + t.first * v->ld, v->ld, v->k, v->k_ld);
   for (int64_t i = 0; i < t.rows; i++)
     for (int64_t j = v->causal ? v->past + t.first + i + 1 : t.cols; j < t.ld; j++)
       score[i * t.ld + j] = -INFINITY;
@@ -108,7 +115,7 @@ static void forward_tile(float *out, float *lse, const head_view *v, query_tile 
     lse[(t.first + i) * v->heads] = largest[i] + logf(sum[i]);
   fc_product p = {.alpha = 1, .M = t.rows, .N = v->width, .K = t.cols};
   float *o = out + t.first * v->out_ld;
-  fc_k_product(p, o, v->out_ld, score, t.ld, v->v, v->kv_ld);
+  fc_k_product(p, o, v->out_ld, score, t.ld, v->v, v->v_ld);
   divide_rows(o, v->out_ld, sum, t.rows, v->width);
 }
 
@@ -124,25 +131,41 @@ void fc_k_attention_fwd(float *out, float *lse, const float *qkv, const int64_t 
     }
 }
 
-void fc_k_attention_after(float *out, const float *q, int ldq, const float *k, const float *v,
-                          int64_t past, int64_t n, fc_attention_shape s, float *scratch) {
+/* A single token's heads of one group are queries side by side, that see the same keys. */
+static void after_group(float *out, const head_view *one, int64_t group, int64_t past,
+                        float *scratch) {
+  head_view v = *one;
+  v.ld = v.out_ld = v.width;
+  v.length = group;
+  v.keys = past + 1;
+  v.causal = false;
+  for (int64_t q0 = 0; q0 < group; q0 += QUERY_TILE)
+    forward_tile(out, NULL, &v, tile_at(&v, q0), scratch);
+}
+
+void fc_k_attention_after(float *out, const float *q, int ldq, const float *k, int64_t ldk,
+                          const float *v, int64_t past, int64_t n, fc_attention_shape s,
+                          float *scratch) {
+  const int group = s.heads / s.kv_heads, width = s.head_width;
   assert(s.heads % s.kv_heads == 0);
-  for (int h = 0; h < s.heads; h++) {
-    const int64_t kv = (int64_t)(h / (s.heads / s.kv_heads)) * s.head_width;
-    const head_view view = {.q = q + (int64_t)h * s.head_width,
-                            .k = k + kv,
+  for (int h = 0; h < s.heads; h += n == 1 ? group : 1) {
+    const int64_t kv = (int64_t)(h / group) * width;
+    const head_view view = {.q = q + (int64_t)h * width,
+                            .k = k + kv * ldk,
                             .v = v + kv,
                             .ld = ldq,
-                            .kv_ld = (int64_t)s.kv_heads * s.head_width,
-                            .out_ld = (int64_t)s.heads * s.head_width,
+                            .k_ld = ldk,
+                            .v_ld = (int64_t)s.kv_heads * width,
+                            .out_ld = (int64_t)s.heads * width,
                             .length = n,
                             .past = past,
-                            .heads = s.heads,
-                            .width = s.head_width,
+                            .width = width,
                             .causal = true,
-                            .scale = 1.0f / sqrtf((float)s.head_width)};
-    for (int64_t q0 = 0; q0 < n; q0 += QUERY_TILE)
-      forward_tile(out + (int64_t)h * s.head_width, NULL, &view, tile_at(&view, q0), scratch);
+                            .keys_lie_across = true,
+                            .scale = 1.0f / sqrtf((float)width)};
+    if (n == 1) after_group(out + (int64_t)h * width, &view, group, past, scratch);
+    for (int64_t q0 = 0; n > 1 && q0 < n; q0 += QUERY_TILE)
+      forward_tile(out + (int64_t)h * width, NULL, &view, tile_at(&view, q0), scratch);
   }
 }
 

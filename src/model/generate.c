@@ -91,13 +91,11 @@ static fc_err take_tokens(lane *l, const share *s) {
 }
 
 static fc_err run_lane(lane *l, const share *s) {
-  l->cache.stepping = false;
   for (int i = 0; i < s->n; i++) l->cache.length[i] = s->g->prefix;
   for (int i = 0; i < s->n;) FC_TRY(read_prompts(l, s, &i));
   for (int i = 0; i < s->n; i++) l->cache.slot[i] = i;
   l->active = s->n;
   FC_TRY(take_tokens(l, s));
-  l->cache.stepping = true;
   while (l->active > 0) {
     fc_batch batch = {.sequences = l->active, .start = l->start, .tokens = l->tokens};
     FC_TRY(fc_model_next_logits(l->work, s->theta, &batch, l->logits));
@@ -295,7 +293,6 @@ fc_err fc_generator_set_prefix(fc_generator *g, const float *theta, const int32_
   int bad = first_outside(g->model, tokens, n);
   FC_CHECK(bad == n, DATA, "token %d at position %d of the prefix, allowed is 0 to %d", tokens[bad],
            bad, g->model->shape.vocab - 1);
-  l->cache.stepping = false;
   l->cache.slot[0] = l->cache.length[0] = 0;
   FC_TRY(fc_model_next_logits(l->work, theta, &batch, l->logits));
   for (int i = 0; i < g->n_lanes; i++)

@@ -154,10 +154,9 @@ bool fc_trainable_fits(const fc_trainable *t, const fc_trainable *of);
 
 typedef struct {
   int sequences, capacity;
-  float *kv;       /* (layers, sequences, 2, capacity, KV): fc_cache_floats */
+  float *kv;       /* (layers, sequences) keys, values: fc_cache_floats */
   int32_t *length; /* (sequences) tokens kept */
   int32_t *slot;   /* (sequences) which of them the batch's i-th sequence is */
-  bool stepping;   /* the batch is a new token of each sequence, not (more of) their prompts */
 } fc_cache;
 
 size_t fc_cache_floats(const fc_model *model, int sequences, int capacity);

@@ -1,4 +1,4 @@
-/* Root-mean-square norm, rotary positions, gated activation, cached attention: twins, finite
+/* Root-mean-square norm, rotary positions, gated activation: twins, finite
  * differences, NaN. */
 #include "kernel_test.h"
 
@@ -198,50 +198,13 @@ static void swiglu_far_from_zero(void **state) {
   assert_true(dx[4] == 0.0f && dx[5] == 200.0f && isnan(dx[6]));
 }
 
-/* ---- cached attention ------------------------------------------------------------------------ */
-
-/* Against its twin, and the last row of the attention over the whole sequence. */
-static void cached_at(int64_t T, fc_attention_shape s) {
-  const int q_width = s.heads * s.head_width, kv = s.kv_heads * s.head_width, ld = q_width + 2 * kv;
-  const int64_t start[2] = {0, T};
-  const float *qkv = normals(T * ld, 1, 1);
-  float *k = zeros(T * kv), *v = zeros(T * kv), *out = zeros(T * q_width),
-        *lse = zeros(T * s.heads);
-  float *scratch = zeros((int64_t)fc_k_attention_scratch(s, T));
-  for (int64_t t = 0; t < T; t++) {
-    memcpy(k + t * kv, qkv + t * ld + q_width, (size_t)kv * sizeof *k);
-    memcpy(v + t * kv, qkv + t * ld + q_width + kv, (size_t)kv * sizeof *v);
-  }
-  fc_k_attention_fwd(out, lse, qkv, start, 1, s, scratch);
-  float *one = zeros(q_width), *one_ref = zeros(q_width);
-  fc_k_attention_cached(one, qkv + (T - 1) * ld, k, v, T, s, scratch);
-  fc_k_attention_cached_ref(one_ref, qkv + (T - 1) * ld, k, v, T, s, scratch);
-  assert_close(one, one_ref, q_width, 2e-6, 2e-6);
-  assert_close(one, out + (T - 1) * q_width, q_width, 2e-6, 2e-6);
-  if (T == 1) return;
-  k[0] = NAN;
-  fc_k_attention_cached(one, qkv + (T - 1) * ld, k, v, T, s, scratch);
-  for (int c = 0; c < s.head_width; c++) assert_true(isnan(one[c]));
-}
-
-static void cached_attention_matches_twin(void **state) {
-  (void)state;
-  static const fc_attention_shape shapes[] = {{1, 1, 1, true}, {4, 4, 8, true}, {6, 2, 33, true}};
-  static const int64_t lengths[] = {1, 2, 17, 130};
-  for (int s = 0; s < LENGTH_OF(shapes); s++)
-    for (int t = 0; t < LENGTH_OF(lengths); t++) {
-      cached_at(lengths[t], shapes[s]);
-      free_arrays();
-    }
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       KERNEL_TEST(rmsnorm_matches_twin),     KERNEL_TEST(rmsnorm_backward_is_the_derivative),
       KERNEL_TEST(rmsnorm_row_stands_alone), KERNEL_TEST(rope_matches_twin_and_turns_back),
       KERNEL_TEST(rope_from_an_offset),      KERNEL_TEST(rope_backward_is_the_derivative),
       KERNEL_TEST(swiglu_matches_twin),      KERNEL_TEST(swiglu_backward_is_the_derivative),
-      KERNEL_TEST(swiglu_far_from_zero),     KERNEL_TEST(cached_attention_matches_twin),
+      KERNEL_TEST(swiglu_far_from_zero),
   };
   return cmocka_run_group_tests_name("rope_rmsnorm_swiglu", tests, NULL, NULL);
 }
