@@ -72,6 +72,9 @@ void fc_store_put_matrix(fc_store_file *f, const char *group, const char *name,
 /* Collective. Attributes of a group (made if missing); the same on all ranks. */
 void fc_store_put_text(fc_store_file *f, const char *group, const char *name, const char *text);
 void fc_store_put_number(fc_store_file *f, const char *group, const char *name, double value);
+/* Collective. Rank 0's processor, its MPI and clock, and the number of ranks, as attributes cpu,
+ * mpi, written, ranks of /provenance. */
+void fc_store_put_machine(fc_store_file *f, const fc_comm *comm);
 /* Collective. Makes write_end fail with err and this thread's message: for a caller whose part of
  * the content could not be made. Put calls that follow still have to be made by all ranks. */
 void fc_store_put_failure(fc_store_file *f, fc_err err);

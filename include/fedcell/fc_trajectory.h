@@ -19,6 +19,7 @@
 enum { FC_STATISTICS = 4 };
 
 typedef struct {
+  const fc_scenario *scenario; /* borrowed */
   int n, devices;
   int64_t rounds;      /* K */
   fc_episode *episode; /* (n) */
@@ -42,10 +43,11 @@ void fc_trajectories_put_step(fc_trajectories *t, int i, int64_t round, const ui
  * scenario has it for choices that the tool allocated. loss_rms is not recorded: NAN. */
 fc_err fc_trajectories_state(const fc_trajectories *t, const fc_scenario *s, int i, int64_t round,
                              fc_fl_state *state);
-/* Collective. All ranks hold all trajectories. As the result files are: provenance, units. */
+/* Collective. All ranks hold all trajectories. A file as the results are: tables with units, the
+ * scenario's settings, provenance. */
 fc_err fc_trajectories_write(const fc_comm *comm, const fc_trajectories *t, const fc_config *cfg,
                              const char *path);
-/* Local. DATA if the file does not fit the scenario. */
+/* Local. DATA if the file does not fit the scenario: other devices, another classifier or costs. */
 fc_err fc_trajectories_read(const fc_scenario *s, const char *path, fc_trajectories **out);
 
 #endif

@@ -1,44 +1,8 @@
 /* provenance.c - what a result file tells about where its numbers come from. */
 #include "federation.h"
-#include "fedcell/fc_machine.h"
 #include "fedcell/fc_timer.h"
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
-
-enum { TEXT_SIZE = 256 };
-typedef struct {
-  char cpu[TEXT_SIZE], mpi[MPI_MAX_LIBRARY_VERSION_STRING], written[TEXT_SIZE];
-} machine;
-
-static void find_machine(machine *m) {
-  int length = 0;
-  fc_machine_cpu(m->cpu, sizeof m->cpu);
-  MPI_Get_library_version(m->mpi, &length);
-  m->mpi[strcspn(m->mpi, ",\n")] = '\0';
-  time_t now = time(NULL);
-  struct tm utc;
-  gmtime_r(&now, &utc);
-  strftime(m->written, sizeof m->written, "%Y-%m-%dT%H:%M:%SZ", &utc);
-}
-
-/* Rank 0's machine and clock: an attribute must be the same on all ranks. */
-static void put_machine(const fc_provenance *p, fc_store_file *f) {
-  machine m;
-  memset(&m, 0, sizeof m);
-  if (p->comm->rank == 0) find_machine(&m);
-  fc_err err = fc_comm_broadcast(p->comm, &m, sizeof m, 0);
-  if (err != FC_ERR_OK) {
-    fc_store_put_failure(f, err);
-    return;
-  }
-  fc_store_put_text(f, "/provenance", "cpu", m.cpu);
-  fc_store_put_text(f, "/provenance", "mpi", m.mpi);
-  fc_store_put_text(f, "/provenance", "written", m.written);
-  fc_store_put_number(f, "/provenance", "ranks", p->comm->size);
-  fc_store_put_number(f, "/provenance", "threads_per_rank", p->threads);
-}
 
 /* Resident memory at its peak: the largest rank's, and of all ranks together with what a node's
  * ranks share counted once a node. */
@@ -68,7 +32,8 @@ void fc_result_put_provenance(const fc_provenance *p, fc_store_file *f) {
   if (*size) fc_store_put_text(f, "/provenance", "size", size);
   fc_store_put_number(f, "/provenance", "seed", (double)p->seed);
   fc_store_put_text(f, "/provenance", "precision", p->precision);
-  put_machine(p, f);
+  fc_store_put_machine(f, p->comm);
+  fc_store_put_number(f, "/provenance", "threads_per_rank", p->threads);
   put_memory(p, f);
 }
 
