@@ -9,13 +9,14 @@
 #include <cmocka.h>
 
 #include "fedcell/fc_data.h"
-#include "fedcell/fc_environment.h"
+#include "fedcell/fc_dynamics.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_solver.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#ifndef assert_ok /* mpi_test.h has its own */
 #define assert_ok(call)                                                                            \
   do {                                                                                             \
     fc_err e_ = (call);                                                                            \
@@ -28,6 +29,7 @@
     assert_string_equal(fc_err_message(), (message));                                              \
     assert_int_equal(e_, (code));                                                                  \
   } while (0)
+#endif
 
 /* NaN fails. */
 #define assert_close(value, expected, tolerance)                                                   \
@@ -66,14 +68,15 @@ static const char *const small_scenario[] = {
 static inline fc_config *config_of(const char *settings) {
   static const fc_option seed[] = {
       {"data.seed", FC_OPT_INT, "", "1", 0, 1e9, NULL, "as the run's table has it"}};
-  static fc_option_table tables[5];
+  static fc_option_table tables[6];
   tables[0] = (fc_option_table)FC_OPTION_TABLE("run", seed);
   tables[1] = fc_data_options;
   tables[2] = fc_split_options;
   tables[3] = fc_environment_options;
   tables[4] = fc_evaluation_options;
+  tables[5] = fc_dynamics_options;
   fc_config *cfg;
-  assert_ok(fc_config_create(tables, 5, &cfg));
+  assert_ok(fc_config_create(tables, 6, &cfg));
   for (size_t i = 0; i < sizeof small_scenario / sizeof *small_scenario; i++)
     fc_config_set(cfg, small_scenario[i]);
   char line[256];
