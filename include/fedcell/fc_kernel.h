@@ -180,12 +180,14 @@ FC_KERNEL(fc_k_rope_fwd, float *x, int ld, const float *table, const int64_t *st
 FC_KERNEL(fc_k_rope_bwd, float *dx, int ld, const float *table, const int64_t *start, int sequences,
           int heads, int width);
 
-/* Causal attention of a text that goes on: out (n, heads*dh) of the queries q (n, ...) ldq to keys
- * and values that hold their own too; k (kv_heads*dh, past + n) ldk, v (past + n, kv_heads*dh). The
- * rows are fc_k_attention_fwd's of the whole text, bit for bit. Scratch as there, of past + n
- * tokens. */
-FC_KERNEL(fc_k_attention_after, float *out, const float *q, int ldq, const float *k, int64_t ldk,
-          const float *v, int64_t past, int64_t n, fc_attention_shape s, float *scratch);
+/* Causal attention of a text that goes on: out (n, heads*dh) of the queries q (n, ...) ldq to past
+ * + n keys and values, which hold their own too. They lie as they are read: k in panels of so many
+ * keys, (panels, kv_heads*dh, FC_K_KEY_PANEL), whose last one may be partly anything; v (kv_heads,
+ * capacity, dh). The rows are fc_k_attention_fwd's of the whole text, bit for bit. Scratch as
+ * there, of past + n tokens. */
+enum { FC_K_KEY_PANEL = 32 };
+FC_KERNEL(fc_k_attention_after, float *out, const float *q, int ldq, const float *k, const float *v,
+          int64_t capacity, int64_t past, int64_t n, fc_attention_shape s, float *scratch);
 
 /* ---- images -------------------------------------------------------------------------------------
  *

@@ -19,9 +19,10 @@ enum {
  * own, which `past` keys precede. */
 typedef struct {
   const float *q, *k, *v;
-  int64_t ld, k_ld, v_ld, out_ld, length, keys, past;
+  int64_t ld, v_ld, out_ld, length, keys, past;
+  int64_t panel_ld; /* between panels of keys; 0: none, keys are rows of distance ld */
   int heads, width;
-  bool causal, keys_lie_across; /* k (width, keys) */
+  bool causal;
   float scale;
 } head_view;
 
@@ -34,7 +35,6 @@ static head_view view_of(const float *qkv, int64_t first, int64_t length, fc_att
                      .k = row + (int64_t)(s.heads + kv) * s.head_width,
                      .v = row + (int64_t)(s.heads + s.kv_heads + kv) * s.head_width,
                      .ld = ld,
-                     .k_ld = ld,
                      .v_ld = ld,
                      .out_ld = (int64_t)s.heads * s.head_width,
                      .length = length,
@@ -45,16 +45,20 @@ static head_view view_of(const float *qkv, int64_t first, int64_t length, fc_att
                      .scale = 1.0f / sqrtf((float)s.head_width)};
 }
 
+static int64_t round_up(int64_t x, int64_t unit) {
+  return (x + unit - 1) / unit * unit;
+}
+
 static int64_t padded(int64_t cols) {
-  return (cols + LANES - 1) / LANES * LANES;
+  return round_up(cols, LANES);
 }
 
 size_t fc_k_attention_scratch(fc_attention_shape s, int64_t T) {
   (void)s;
-  return 2 * (size_t)QUERY_TILE * (size_t)padded(fc_k_max(T, 1));
+  return 2 * (size_t)QUERY_TILE * (size_t)round_up(fc_k_max(T, 1), FC_K_KEY_PANEL);
 }
 
-/* The queries [first, first + rows) of a head against its keys [0, cols); ld = padded(cols). */
+/* The queries [first, first + rows) of a head against its keys [0, cols), padded to ld. */
 typedef struct {
   int64_t first, rows, cols, ld;
 } query_tile;
@@ -62,17 +66,19 @@ typedef struct {
 static query_tile tile_at(const head_view *v, int64_t first) {
   const int64_t rows = fc_k_min(QUERY_TILE, v->length - first);
   const int64_t cols = v->causal ? v->past + first + rows : v->keys;
-  return (query_tile){.first = first, .rows = rows, .cols = cols, .ld = padded(cols)};
+  const int64_t ld = v->panel_ld ? round_up(cols, FC_K_KEY_PANEL) : padded(cols);
+  return (query_tile){.first = first, .rows = rows, .cols = cols, .ld = ld};
 }
 
 /* score (rows, ld) = scale * Q K^T, -inf where masked and in the padding. */
 static void tile_scores(float *score, const head_view *v, query_tile t) {
-  fc_product p = {.transpose_b = !v->keys_lie_across,
-                  .alpha = v->scale,
-                  .M = t.rows,
-                  .N = t.cols,
-                  .K = v->width};
-  fc_k_product(p, score, t.ld, v->q + t.first * v->ld, v->ld, v->k, v->k_ld);
+  const float *q = v->q + t.first * v->ld;
+  fc_product p = {.transpose_b = true, .alpha = v->scale, .M = t.rows, .N = t.cols, .K = v->width};
+  fc_product panel = {.alpha = v->scale, .M = t.rows, .N = FC_K_KEY_PANEL, .K = v->width};
+  if (!v->panel_ld) fc_k_product(p, score, t.ld, q, v->ld, v->k, v->ld);
+  for (int64_t j = 0; v->panel_ld && j < t.cols; j += FC_K_KEY_PANEL)
+    fc_k_product(panel, score + j, t.ld, q, v->ld, v->k + j / FC_K_KEY_PANEL * v->panel_ld,
+                 FC_K_KEY_PANEL);
   for (int64_t i = 0; i < t.rows; i++)
     for (int64_t j = v->causal ? v->past + t.first + i + 1 : t.cols; j < t.ld; j++)
       score[i * t.ld + j] = -INFINITY;
@@ -143,25 +149,24 @@ static void after_group(float *out, const head_view *one, int64_t group, int64_t
     forward_tile(out, NULL, &v, tile_at(&v, q0), scratch);
 }
 
-void fc_k_attention_after(float *out, const float *q, int ldq, const float *k, int64_t ldk,
-                          const float *v, int64_t past, int64_t n, fc_attention_shape s,
+void fc_k_attention_after(float *out, const float *q, int ldq, const float *k, const float *v,
+                          int64_t capacity, int64_t past, int64_t n, fc_attention_shape s,
                           float *scratch) {
   const int group = s.heads / s.kv_heads, width = s.head_width;
   assert(s.heads % s.kv_heads == 0);
   for (int h = 0; h < s.heads; h += n == 1 ? group : 1) {
-    const int64_t kv = (int64_t)(h / group) * width;
+    const int64_t kv = h / group;
     const head_view view = {.q = q + (int64_t)h * width,
-                            .k = k + kv * ldk,
-                            .v = v + kv,
+                            .k = k + kv * width * FC_K_KEY_PANEL,
+                            .v = v + kv * capacity * width,
                             .ld = ldq,
-                            .k_ld = ldk,
-                            .v_ld = (int64_t)s.kv_heads * width,
+                            .v_ld = width,
+                            .panel_ld = (int64_t)s.kv_heads * width * FC_K_KEY_PANEL,
                             .out_ld = (int64_t)s.heads * width,
                             .length = n,
                             .past = past,
                             .width = width,
                             .causal = true,
-                            .keys_lie_across = true,
                             .scale = 1.0f / sqrtf((float)width)};
     if (n == 1) after_group(out + (int64_t)h * width, &view, group, past, scratch);
     for (int64_t q0 = 0; n > 1 && q0 < n; q0 += QUERY_TILE)

@@ -90,32 +90,34 @@ void fc_k_attention_bwd_ref(float *dqkv, const float *dout, const float *qkv, co
       }
 }
 
-/* One head of one query. */
-static void after_head(float *out, const float *q, const float *k, int64_t ldk, const float *v,
-                       int64_t ldv, int64_t keys, int width, float *score) {
+/* One head of one query: key j's element c in k[j / panel][c][j % panel]. */
+static void after_head(float *out, const float *q, const float *k, int64_t panel_ld, const float *v,
+                       int64_t keys, int width, float *score) {
   double largest = -INFINITY, sum = 0.0;
   for (int64_t j = 0; j < keys; j++) {
+    const float *key = k + j / FC_K_KEY_PANEL * panel_ld + j % FC_K_KEY_PANEL;
     double product = 0.0;
-    for (int c = 0; c < width; c++) product += (double)q[c] * k[c * ldk + j];
+    for (int c = 0; c < width; c++) product += (double)q[c] * key[c * FC_K_KEY_PANEL];
     score[j] = (float)(product / sqrt((double)width));
     if (!(score[j] <= largest)) largest = score[j];
   }
   for (int64_t j = 0; j < keys; j++) sum += exp(score[j] - largest);
   for (int c = 0; c < width; c++) {
     double mean = 0.0;
-    for (int64_t j = 0; j < keys; j++) mean += exp(score[j] - largest) / sum * v[j * ldv + c];
+    for (int64_t j = 0; j < keys; j++) mean += exp(score[j] - largest) / sum * v[j * width + c];
     out[c] = (float)mean;
   }
 }
 
-void fc_k_attention_after_ref(float *out, const float *q, int ldq, const float *k, int64_t ldk,
-                              const float *v, int64_t past, int64_t n, fc_attention_shape s,
+void fc_k_attention_after_ref(float *out, const float *q, int ldq, const float *k, const float *v,
+                              int64_t capacity, int64_t past, int64_t n, fc_attention_shape s,
                               float *scratch) {
-  const int width = s.head_width;
+  const int64_t width = s.head_width, panel_ld = s.kv_heads * width * FC_K_KEY_PANEL;
   for (int64_t i = 0; i < n; i++)
     for (int h = 0; h < s.heads; h++) {
-      const int64_t at = (int64_t)(h / (s.heads / s.kv_heads)) * width;
-      after_head(out + (i * s.heads + h) * width, q + i * ldq + (int64_t)h * width, k + at * ldk,
-                 ldk, v + at, (int64_t)s.kv_heads * width, past + i + 1, width, scratch);
+      const int64_t kv = h / (s.heads / s.kv_heads);
+      after_head(out + (i * s.heads + h) * width, q + i * ldq + h * width,
+                 k + kv * width * FC_K_KEY_PANEL, panel_ld, v + kv * capacity * width, past + i + 1,
+                 s.head_width, scratch);
     }
 }

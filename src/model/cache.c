@@ -1,33 +1,46 @@
-/* cache.c - attention with keys and values kept from the batches before. Keys lie across, so that
- * many of them meet a query at once: K (KV, capacity), V (capacity, KV) of each layer and sequence.
- */
+/* cache.c - attention with keys and values kept from the batches before, as fc_k_attention_after
+ * reads them: of each layer and sequence K in panels of keys, then V head by head. */
 #include "internal.h"
 #include <string.h>
 
+enum { PANEL = FC_K_KEY_PANEL };
+
+/* Width of all heads' keys, and the floats of a sequence's K; V has as many. */
 static int64_t row_floats(const fc_model *m) {
   return fc_arch_dim(&m->shape, FC_DIM_KV);
 }
 
+static int64_t key_floats(const fc_model *m, int capacity) {
+  return row_floats(m) * ((capacity + PANEL - 1) / PANEL * PANEL);
+}
+
 size_t fc_cache_floats(const fc_model *m, int sequences, int capacity) {
-  return (size_t)m->shape.layers * (size_t)sequences * 2 * (size_t)capacity * (size_t)row_floats(m);
+  return (size_t)m->shape.layers * (size_t)sequences * 2 * (size_t)key_floats(m, capacity);
 }
 
 int64_t fc_cache_past(const fc_work *w, int32_t sequence) {
   return w->cache ? w->cache->length[w->cache->slot[sequence]] : 0;
 }
 
-/* K of one layer and sequence; V follows. */
-static float *keys_of(const fc_model *m, const fc_cache *c, int layer, int32_t slot) {
-  return c->kv + ((int64_t)layer * c->sequences + slot) * 2 * c->capacity * row_floats(m);
+typedef struct {
+  float *k, *v;
+} kept;
+
+static kept kept_of(const fc_model *m, const fc_cache *c, int layer, int32_t slot) {
+  int64_t one = key_floats(m, c->capacity);
+  float *k = c->kv + ((int64_t)layer * c->sequences + slot) * 2 * one;
+  return (kept){k, k + one};
 }
 
-/* n rows of keys and values, `ld` apart, behind `past` others. */
-static void keep(float *k, float *v, const float *row, int64_t ld, int64_t KV, int64_t capacity,
-                 int64_t past, int64_t n) {
-  for (int64_t c = 0; c < KV; c++)
-    for (int64_t r = 0; r < n; r++) k[c * capacity + past + r] = row[r * ld + c];
-  for (int64_t r = 0; r < n; r++)
-    memcpy(v + (past + r) * KV, row + r * ld + KV, (size_t)KV * sizeof *v);
+/* One key and value of the position; both (KV). */
+static void keep(const fc_model *m, kept to, int capacity, int64_t position, const float *key,
+                 const float *value) {
+  int64_t KV = row_floats(m), width = KV / m->shape.kv_heads;
+  float *k = to.k + position / PANEL * KV * PANEL + position % PANEL;
+  for (int64_t c = 0; c < KV; c++) k[c * PANEL] = key[c];
+  for (int64_t h = 0; h < m->shape.kv_heads; h++)
+    memcpy(to.v + (h * capacity + position) * width, value + h * width,
+           (size_t)width * sizeof *value);
 }
 
 void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv) {
@@ -38,10 +51,11 @@ void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv) {
   for (int32_t i = 0; i < w->batch->sequences; i++) {
     int64_t first = w->batch->start[i], n = w->batch->start[i + 1] - first;
     int64_t past = fc_cache_past(w, i);
-    float *k = keys_of(w->model, c, layer, c->slot[i]), *v = k + c->capacity * KV;
+    const kept to = kept_of(w->model, c, layer, c->slot[i]);
     const float *row = qkv + first * ld;
-    keep(k, v, row + Q, ld, KV, c->capacity, past, n);
-    fc_k_attention_after(out + first * Q, row, (int)ld, k, c->capacity, v, past, n, attention,
+    for (int64_t r = 0; r < n; r++)
+      keep(w->model, to, c->capacity, past + r, row + r * ld + Q, row + r * ld + Q + KV);
+    fc_k_attention_after(out + first * Q, row, (int)ld, to.k, to.v, c->capacity, past, n, attention,
                          w->attention_scratch);
   }
 }
@@ -53,13 +67,14 @@ void fc_cache_advance(fc_work *w) {
 
 void fc_cache_copy(const fc_model *m, fc_cache *to, int32_t to_slot, const fc_cache *from,
                    int32_t from_slot, int n) {
-  const int64_t KV = row_floats(m);
+  const int64_t KV = row_floats(m), width = KV / m->shape.kv_heads;
+  const size_t keys = (size_t)key_floats(m, n), values = (size_t)(n * width);
   for (int layer = 0; layer < m->shape.layers; layer++) {
-    float *k = keys_of(m, to, layer, to_slot);
-    const float *k_from = keys_of(m, from, layer, from_slot);
-    if (k == k_from) return;
-    for (int64_t c = 0; c < KV; c++)
-      memcpy(k + c * to->capacity, k_from + c * from->capacity, (size_t)n * sizeof *k);
-    memcpy(k + to->capacity * KV, k_from + from->capacity * KV, (size_t)(n * KV) * sizeof *k);
+    const kept a = kept_of(m, from, layer, from_slot), b = kept_of(m, to, layer, to_slot);
+    if (a.k == b.k) return;
+    memcpy(b.k, a.k, keys * sizeof *b.k);
+    for (int64_t h = 0; h < m->shape.kv_heads; h++)
+      memcpy(b.v + h * to->capacity * width, a.v + h * from->capacity * width,
+             values * sizeof *b.v);
   }
 }

@@ -66,24 +66,30 @@ static void attention_matches_twin(void **state) {
 }
 
 /* A text cut anywhere: its later part sees keys and values that lie apart from the queries. */
+enum { PANEL = FC_K_KEY_PANEL };
 static void after_at(fc_attention_shape s, int64_t past, int64_t n) {
   const int64_t T = past + n, start[2] = {0, T}, ld = qkv_width(s);
   const int64_t Q = (int64_t)s.heads * s.head_width, KV = (int64_t)s.kv_heads * s.head_width;
   attention a = new_attention(s, start, 1, T);
-  const int64_t ldk = T + 5;
-  float *k = zeros(KV * ldk), *v = zeros(T * KV), *out = zeros(n * Q), *ref = zeros(n * Q);
+  const int64_t width = s.head_width, capacity = T + 5, panels = (T + PANEL - 1) / PANEL;
+  float *k = zeros(panels * KV * PANEL), *v = zeros(KV * capacity);
+  float *out = zeros(n * Q), *ref = zeros(n * Q);
+  for (int64_t i = 0; i < panels * KV * PANEL; i++) k[i] = NAN; /* none of it may be seen */
   forward(&a);
   for (int64_t i = 0; i < T; i++) {
-    for (int64_t c = 0; c < KV; c++) k[c * ldk + i] = a.qkv[i * ld + Q + c];
-    memcpy(v + i * KV, a.qkv + i * ld + Q + KV, (size_t)KV * sizeof *v);
+    for (int64_t c = 0; c < KV; c++) {
+      k[(i / PANEL * KV + c) * PANEL + i % PANEL] = a.qkv[i * ld + Q + c];
+      v[(c / width * capacity + i) * width + c % width] = a.qkv[i * ld + Q + KV + c];
+    }
   }
   const float *q = a.qkv + past * ld;
-  fc_k_attention_after(out, q, (int)ld, k, ldk, v, past, n, s, a.scratch);
+  fc_k_attention_after(out, q, (int)ld, k, v, capacity, past, n, s, a.scratch);
   assert_same_bits(out, a.out + past * Q, n * Q);
-  fc_k_attention_after_ref(ref, q, (int)ld, k, ldk, v, past, n, s, a.scratch);
+  fc_k_attention_after_ref(ref, q, (int)ld, k, v, capacity, past, n, s, a.scratch);
   assert_close(out, ref, n * Q, 5e-6, 5e-6);
-  k[ldk - 6] = NAN; /* the last key's first element: of the first group of heads alone */
-  fc_k_attention_after(out, q, (int)ld, k, ldk, v, past, n, s, a.scratch);
+  /* the last key's first element is of the first group of heads alone */
+  k[(T - 1) / PANEL * KV * PANEL + (T - 1) % PANEL] = NAN;
+  fc_k_attention_after(out, q, (int)ld, k, v, capacity, past, n, s, a.scratch);
   for (int64_t c = 0; c < Q; c++)
     assert_int_equal(isnan(out[(n - 1) * Q + c]) != 0, c < Q / s.kv_heads);
 }
