@@ -137,7 +137,7 @@ static fc_err load(trainer *t, const fc_store_reader *r, int64_t *done) {
   *done = (int64_t)number;
   FC_TRY(fc_store_get_number(r, "/state", "reward_mean", &t->reward_mean));
   FC_TRY(fc_store_get_number(r, "/state", "reward_deviation", &t->reward_deviation));
-  FC_TRY(fc_train_reports_get(r, t->reports, *done));
+  FC_TRY(fc_train_reports_get(r, t->reports, *done, t->set.iterations));
   return fc_reward_get(t->reward, r);
 }
 

@@ -162,9 +162,9 @@ int64_t fc_train_steps(const fc_train_settings *s);
  */
 void fc_train_report_fill(const fc_answers *a, const fc_train_settings *s, const uint8_t *alike,
                           const double *sums, fc_train_report *r);
-/* Into a checkpoint, and from it. */
+/* Of the first n iterations, into a checkpoint and from it. */
 void fc_train_reports_put(fc_store_file *f, int rank, const fc_train_report *r, int64_t n);
-fc_err fc_train_reports_get(const fc_store_reader *from, fc_train_report *r, int64_t n);
+fc_err fc_train_reports_get(const fc_store_reader *from, fc_train_report *r, int64_t n, int64_t of);
 
 /* ---- the loop (train.c) ------------------------------------------------------------------------
  */

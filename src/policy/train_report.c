@@ -104,12 +104,14 @@ void fc_train_reports_put(fc_store_file *f, int rank, const fc_train_report *r, 
   fc_free(x);
 }
 
-fc_err fc_train_reports_get(const fc_store_reader *from, fc_train_report *r, int64_t n) {
+fc_err fc_train_reports_get(const fc_store_reader *from, fc_train_report *r, int64_t n,
+                            int64_t of) {
   for (int64_t i = 0; i < n; i++) {
     double x[FIELDS];
     FC_TRY(fc_store_get_f64(from, "/state/reports", i * FIELDS, FIELDS, x));
     for (size_t c = 0; c < FIELDS; c++) *field(&r[i], c) = x[c];
     r[i].iteration = i + 1;
+    r[i].iterations = of;
   }
   return FC_ERR_OK;
 }
