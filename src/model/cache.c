@@ -43,7 +43,7 @@ static void keep(const fc_model *m, kept to, int capacity, int64_t position, con
            (size_t)width * sizeof *value);
 }
 
-void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv) {
+void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv, bool last_only) {
   const fc_model_shape *s = &w->model->shape;
   const fc_cache *c = w->cache;
   const fc_attention_shape attention = fc_model_attention_shape(w->model, s->kv_heads);
@@ -55,8 +55,9 @@ void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv) {
     const float *row = qkv + first * ld;
     for (int64_t r = 0; r < n; r++)
       keep(w->model, to, c->capacity, past + r, row + r * ld + Q, row + r * ld + Q + KV);
-    fc_k_attention_after(out + first * Q, row, (int)ld, to.k, to.v, c->capacity, past, n, attention,
-                         w->attention_scratch);
+    int64_t skipped = last_only ? n - 1 : 0;
+    fc_k_attention_after(out + (last_only ? i : first) * Q, row + skipped * ld, (int)ld, to.k, to.v,
+                         c->capacity, past + skipped, n - skipped, attention, w->attention_scratch);
   }
 }
 

@@ -261,7 +261,7 @@ static void logits_of_gathered(fc_work *w, const fc_head *h, int64_t M, float *l
 
 void fc_head_last_logits(fc_work *w, float *logits) {
   int32_t sequences = w->batch->sequences;
-  for (int32_t i = 0; i < sequences; i++) w->rows[i] = w->batch->start[i + 1] - 1;
+  for (int32_t i = 0; i < sequences; i++) w->rows[i] = i;
   gather_rows(w, sequences);
   logits_of_gathered(w, head_of(w, FC_LOSS_CAUSAL_LM), sequences, logits);
 }

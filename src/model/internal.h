@@ -326,8 +326,9 @@ void fc_trunk_fwd_from(fc_work *w, int from);
 const float *fc_trunk_at(const fc_work *w, int layer);
 /* Tokens of the batch's sequence that were read before: 0 without a cache. */
 int64_t fc_cache_past(const fc_work *w, int32_t sequence);
-/* fc_k_attention_fwd that keeps the batch's keys and values and looks at those kept before. */
-void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv);
+/* fc_k_attention_fwd that keeps the batch's keys and values and looks at those kept before. With
+ * last_only `out` has one row for each sequence, that of its last token. */
+void fc_cache_attention(fc_work *w, int layer, float *out, const float *qkv, bool last_only);
 /* The batch has been read. */
 void fc_cache_advance(fc_work *w);
 /* Logits (sequences, vocab) after each sequence's last token; the cache advances (compute.c). */
@@ -345,7 +346,8 @@ void fc_trunk_bwd_from(fc_work *w, int from);
 int64_t fc_head_gather(fc_work *w, fc_loss_kind kind);
 /* Writes all logits of the loss kind. */
 void fc_head_logits(fc_work *w, fc_loss_kind kind, float *logits);
-/* Of each sequence's last token alone, by the LM head. */
+/* Of each sequence's last token alone, by the LM head: the rows that a pass with a cache ends with.
+ */
 void fc_head_last_logits(fc_work *w, float *logits);
 /* Loss and best of M gathered rows, all with a target. With dtheta also the head's gradients of the
  * mean loss and, if anything in the trunk is trained (true is returned), w->d. */

@@ -53,11 +53,16 @@ static void rotate(fc_work *w, rotation *turn, const attention_span *a, float *q
   }
 }
 
+/* While generating, nothing but each sequence's last row goes on from the last attention. */
+static bool narrows(const fc_work *w, int layer) {
+  return w->cache && layer == w->model->shape.layers - 1;
+}
+
 static void span_attention_fwd(fc_work *w, int layer, const attention_span *s) {
   const fc_block_work *b = &w->blocks[layer];
   rotate(w, fc_k_rope_fwd, s, b->qkv + s->qkv);
   if (w->cache) /* no cohort: a single span */
-    fc_cache_attention(w, layer, b->attention, b->qkv);
+    fc_cache_attention(w, layer, b->attention, b->qkv, narrows(w, layer));
   else
     fc_k_attention_fwd(b->attention + s->attention, b->lse + s->lse, b->qkv + s->qkv, s->start,
                        s->sequences, s->shape, w->attention_scratch);
@@ -70,12 +75,20 @@ static void span_attention_bwd(fc_work *w, const fc_block_work *b, const attenti
   rotate(w, fc_k_rope_bwd, s, w->dqkv + s->qkv);
 }
 
+static void keep_last_rows(fc_work *w, float *x) {
+  const int64_t C = w->model->shape.width, n = w->batch->sequences;
+  for (int64_t i = 0; i < n; i++)
+    memmove(x + i * C, x + (w->batch->start[i + 1] - 1) * C, (size_t)C * sizeof *x);
+  w->n_rows = w->bounds[1] = n;
+}
+
 /* sum += attention(in) */
 static void attention_fwd(fc_work *w, int layer) {
   const fc_block *b = &w->model->blocks[layer];
   fc_block_work *a = &w->blocks[layer];
   fc_linear_fwd(w, &b->slot[FC_SLOT_QKV], a->qkv, a->sub[0].in, w->bounds, false);
   for (attention_span s = {0}; next_attention(w, layer, &s);) span_attention_fwd(w, layer, &s);
+  if (narrows(w, layer)) keep_last_rows(w, a->sub[0].sum);
   fc_linear_fwd(w, &b->slot[FC_SLOT_ATTENTION_OUT], a->sub[0].sum, a->attention, w->bounds, true);
 }
 

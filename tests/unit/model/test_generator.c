@@ -4,12 +4,12 @@
 #include "fixture.h"
 #include <omp.h>
 
-enum { STEPS = 6, PROMPTS = 5, PREFIX = 40, POSITIONS = 700, LENGTH = 160, ALL = PROMPTS * STEPS };
+enum { STEPS = 6, PROMPTS = 5, PREFIX = 40, POSITIONS = 700, LENGTH = 460, ALL = PROMPTS * STEPS };
 static const char *const linears[] = {"all-linear"};
 static const fc_trainable_spec adapters = {
     .targets = linears, .n_targets = 1, .lora_rank = 3, .alpha = 6.0F};
-/* The last ones do not fit into the rows that are read at a time. */
-static const int own_length[PROMPTS] = {1, 9, 30, 110, 65};
+/* All together do not fit into the rows that are read at a time. */
+static const int own_length[PROMPTS] = {1, 9, 400, 410, 300};
 
 typedef struct {
   setup s;
@@ -87,7 +87,7 @@ static void a_shared_prefix_changes_nothing(void **state) {
       each_by_itself(&d, want, want_length);
       for (int t = 1; t <= 3; t++) {
         omp_set_num_threads(t);
-        fc_generator *g = new_generator(&d, PROMPTS + 2, PREFIX + 110 + STEPS - 1);
+        fc_generator *g = new_generator(&d, PROMPTS + 2, PREFIX + 410 + STEPS - 1);
         run(g, &d, 0, got, length);
         assert_memory_equal(got, want, sizeof got);
         for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
@@ -115,7 +115,7 @@ static void any_number_of_prompts(void **state) {
   fc_prompt p[PROMPTS];
   each_by_itself(&d, want, length);
   omp_set_num_threads(4);
-  fc_generator *g = new_generator(&d, 8, 200);
+  fc_generator *g = new_generator(&d, 8, LENGTH);
   OK(fc_generator_set_prefix(g, d.s.theta, d.text[0], PREFIX));
   prompts_after(&d, PREFIX, p);
   for (int n = 0; n <= PROMPTS; n++) {
