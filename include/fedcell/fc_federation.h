@@ -128,6 +128,22 @@ typedef struct {
 } fc_provenance;
 /* Collective. /provenance: the configuration, the facts, the machine, the memory used so far. */
 void fc_result_put_provenance(const fc_provenance *p, fc_store_file *f);
+/* What may stand in a column; NaN only where it says "not measured". */
+typedef struct {
+  const char *dataset;
+  double min, max;
+  bool may_be_nan, rises, counts; /* counts: 0, 1, 2, ... */
+} fc_result_rule;
+/* What a kind of result file holds. */
+typedef struct {
+  const char *kind, *option; /* as above; the option whose value the attribute repeats */
+  const fc_column *(*column)(size_t i, const char **group); /* as fc_result_column */
+  const fc_result_rule *rules;
+  size_t n_rules;
+  const fc_option_table *(*tables)(size_t *n); /* of the configuration */
+} fc_result_schema;
+/* Local. As fc_result_check, of another kind of file. */
+fc_err fc_result_check_as(const char *path, const fc_result_schema *schema);
 /* Local. USAGE if the open checkpoint `path` was made with another value of some option but those
  * named in `except` (n); the tables are those of cfg. */
 fc_err fc_checkpoint_check(const fc_config *cfg, const fc_option_table *tables, size_t n_tables,

@@ -128,6 +128,8 @@ typedef struct {
 /* Local (reads the data's sizes and the shape of policy.model). */
 fc_err fc_policy_estimate_of(fc_config *cfg, int ranks, int threads, fc_policy_estimate *out);
 
+/* Collective. What the stages logged that policy.agent needs, into its result. */
+void fc_policy_put_logs(const fc_comm *comm, const fc_config *cfg, fc_store_file *f);
 /* Local. As fc_result_column, of the result files of policies. */
 const fc_column *fc_policy_result_column(size_t i, const char **group);
 

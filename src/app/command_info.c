@@ -21,8 +21,8 @@ static void visit(void *arg, const char *path, const char *unit, const char *des
   if (json_array_append_new(v->datasets, one) != 0) v->failed = true;
 }
 
-static const char *const finals[] = {"round", "train_loss", "test_loss", "test_accuracy",
-                                     "sim_time_s"};
+static const char *const finals[] = {"round",         "train_loss", "test_loss",
+                                     "test_accuracy", "sim_time_s", "cwpem"};
 static const char *const totals[] = {"energy_j", "uplink_bits", "downlink_bits", "flop",
                                      "wall_time_s"};
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -49,31 +49,56 @@ static json_t *provenance(const fc_store_reader *r) {
   return p;
 }
 
-/* The last value of a column, or with `sum` the sum over all rounds. */
-static fc_err column_figure(const fc_store_reader *r, const char *path, bool sum, double *out) {
-  int64_t n = 0;
-  double *x = NULL;
-  *out = sum ? 0.0 : (double)NAN;
-  FC_TRY(fc_store_count(r, path, &n));
-  FC_TRY(fc_alloc((size_t)n, sizeof *x, &x));
-  fc_err err = fc_store_get_f64(r, path, 0, n, x);
-  for (int64_t i = 0; i < n && err == FC_ERR_OK; i++) *out = sum ? *out + x[i] : x[i];
-  fc_free(x);
-  return err;
+/* A column of /rounds, NULL where this kind of file has none of that name. */
+static fc_err read_column(const fc_store_reader *r, const char *name, double **x, int64_t *n) {
+  char path[64];
+  *x = NULL;
+  snprintf(path, sizeof path, "/rounds/%s", name);
+  if (!fc_store_has(r, path)) return FC_ERR_OK;
+  FC_TRY(fc_store_count(r, path, n));
+  FC_TRY(fc_alloc((size_t)*n, sizeof **x, x));
+  return fc_store_get_f64(r, path, 0, *n, *x);
 }
 
+/* The value after the last round; of several trials, each of which begins with round 0, the mean.
+ */
+static double last_value(const double *x, const double *round, int64_t n) {
+  double total = 0;
+  int64_t trials = 0;
+  for (int64_t i = 0; i < n; i++) {
+    if (i + 1 < n && round[i + 1] != 0) continue;
+    total += x[i];
+    trials++;
+  }
+  return trials > 0 ? total / (double)trials : (double)NAN;
+}
+
+static double sum_of(const double *x, int64_t n) {
+  double total = 0;
+  for (int64_t i = 0; i < n; i++) total += x[i];
+  return total;
+}
+
+/* The last values of columns, or with `sum` the sums over all rounds. */
 static fc_err figures(const fc_store_reader *r, const char *const *names, size_t n, bool sum,
                       json_t **out) {
+  double *round = NULL;
+  int64_t rows = 0, rounds = 0;
   *out = json_object();
-  for (size_t i = 0; i < n; i++) {
-    double x = 0;
-    char path[64];
-    snprintf(path, sizeof path, "/rounds/%s", names[i]);
-    if (!fc_store_has(r, path)) continue; /* not of this study */
-    FC_TRY(column_figure(r, path, sum, &x));
-    json_object_set_new(*out, names[i], number(x));
+  fc_err err = read_column(r, "round", &round, &rounds);
+  if (err == FC_ERR_OK && !round) err = fc_fail(FC_ERR_DATA, "there is no /rounds/round");
+  for (size_t i = 0; i < n && err == FC_ERR_OK; i++) {
+    double *x = NULL;
+    err = read_column(r, names[i], &x, &rows);
+    if (err == FC_ERR_OK && x && rows != rounds)
+      err = fc_fail(FC_ERR_DATA, "/rounds/%s and /rounds/round differ in length", names[i]);
+    if (err == FC_ERR_OK && x)
+      json_object_set_new(*out, names[i],
+                          number(sum ? sum_of(x, rows) : last_value(x, round, rows)));
+    fc_free(x);
   }
-  return FC_ERR_OK;
+  fc_free(round);
+  return err;
 }
 
 static void show_object(const char *title, const json_t *object) {

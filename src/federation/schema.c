@@ -13,9 +13,13 @@ static const char *const numbers[] = {"seed", "ranks", "threads_per_rank", "peak
                                       "peak_total_bytes"};
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-/* The size comes last: only a configuration of a file with sizes has one. */
+/* Not every file has these: the size of a configuration with sizes, who chooses the devices. */
+static const char *const further_texts[] = {"size", "agent"};
+
 const char *fc_result_text(size_t i) {
-  return i < COUNT_OF(texts) ? texts[i] : i == COUNT_OF(texts) ? "size" : NULL;
+  if (i < COUNT_OF(texts)) return texts[i];
+  i -= COUNT_OF(texts);
+  return i < COUNT_OF(further_texts) ? further_texts[i] : NULL;
 }
 
 const char *fc_result_number(size_t i) {
@@ -27,6 +31,7 @@ const char *fc_result_number(size_t i) {
 typedef struct {
   const fc_store_reader *r;
   const char *path;
+  const fc_result_schema *schema;
   char line[512]; /* being told */
   char text[FC_ERR_MESSAGE_SIZE];
   size_t used, n;
@@ -74,7 +79,7 @@ static void check_group(check *c, const char *group, int64_t *rows) {
   const char *of = NULL;
   const fc_column *column = NULL;
   *rows = -1;
-  for (size_t i = 0; (column = fc_result_column(i, &of)); i++) {
+  for (size_t i = 0; (column = c->schema->column(i, &of)); i++) {
     char dataset[128];
     int64_t n = 0;
     if (strcmp(of, group) != 0) continue;
@@ -102,13 +107,7 @@ static fc_err read_column(const check *c, const char *dataset, int64_t n, double
   return fc_store_get_f64(c->r, dataset, 0, n, *out);
 }
 
-/* What may stand in a column; NaN only where it says "not measured". */
-typedef struct {
-  const char *dataset;
-  double min, max;
-  bool may_be_nan, rises, counts; /* counts: 0, 1, 2, ... */
-} rule;
-static const rule rules[] = {
+static const fc_result_rule rules[] = {
     {"/rounds/round", 0, 1e15, false, true, true},
     {"/rounds/test_accuracy", 0, 1, true, false, false},
     {"/rounds/sim_time_s", 0, INFINITY, false, true, false},
@@ -127,7 +126,7 @@ static const rule rules[] = {
     {"/profile/pathloss_db", 0, INFINITY, false, false, false},
 };
 
-static void check_values(check *c, const rule *allowed, int64_t n, const double *x) {
+static void check_values(check *c, const fc_result_rule *allowed, int64_t n, const double *x) {
   for (int64_t i = 0; i < n; i++) {
     bool is_fine = allowed->may_be_nan && isnan(x[i]);
     is_fine = is_fine || (x[i] >= allowed->min && x[i] <= allowed->max);
@@ -143,12 +142,13 @@ static void check_values(check *c, const rule *allowed, int64_t n, const double 
 }
 
 static fc_err check_rules(check *c, const char *group, int64_t rows) {
-  for (size_t i = 0; i < COUNT_OF(rules); i++) {
+  const size_t length = strlen(group);
+  for (size_t i = 0; i < c->schema->n_rules; i++) {
+    const fc_result_rule *rule = &c->schema->rules[i];
     double *x = NULL;
-    size_t length = strlen(group);
-    if (strncmp(rules[i].dataset, group, length) != 0 || rules[i].dataset[length] != '/') continue;
-    fc_err err = read_column(c, rules[i].dataset, rows, &x);
-    if (err == FC_ERR_OK && x) check_values(c, &rules[i], rows, x);
+    if (strncmp(rule->dataset, group, length) != 0 || rule->dataset[length] != '/') continue;
+    fc_err err = read_column(c, rule->dataset, rows, &x);
+    if (err == FC_ERR_OK && x) check_values(c, rule, rows, x);
     fc_free(x);
     FC_TRY(err);
   }
@@ -175,15 +175,28 @@ static fc_err check_participants(check *c, int64_t rounds, int64_t rows) {
 
 /* ---- the rest -------------------------------------------------------------------------------- */
 
-/* The configuration reads back and says the same seed and method as the attributes. *keeps: does
- * its method have a model a device, and so no global adapter? */
-static fc_err check_configuration(check *c, bool *keeps) {
-  char *text = NULL, *method = NULL;
+/* The attribute of the kind is the option's value, the seed the seed's. */
+static void check_against(check *c, const fc_config *cfg) {
+  const char *kind = c->schema->kind, *value = fc_config_string(cfg, c->schema->option);
+  char *name = NULL;
   double seed = NAN;
+  if (fc_store_get_number(c->r, "/provenance", "seed", &seed) == FC_ERR_OK &&
+      seed != (double)fc_config_int(cfg, "seed"))
+    VIOLATION(c, "/provenance: seed is %.17g, in the configuration %lld", seed,
+              (long long)fc_config_int(cfg, "seed"));
+  if (fc_store_get_text(c->r, "/provenance", kind, &name) == FC_ERR_OK && strcmp(name, value) != 0)
+    VIOLATION(c, "/provenance: %s is %.60s, in the configuration %s", kind, name, value);
+  fc_free(name);
+}
+
+/* The configuration reads back and says the same as the attributes. *out: NULL if it does not read.
+ */
+static fc_err check_configuration(check *c, fc_config **out) {
+  char *text = NULL;
   size_t n = 0;
   fc_config *cfg = NULL;
-  const fc_option_table *tables = fc_federation_tables(&n);
-  *keeps = false;
+  const fc_option_table *tables = c->schema->tables(&n);
+  *out = NULL;
   if (fc_store_get_text(c->r, "/provenance", "config", &text) != FC_ERR_OK) {
     VIOLATION(c, "/provenance has no config");
     return FC_ERR_OK;
@@ -191,22 +204,16 @@ static fc_err check_configuration(check *c, bool *keeps) {
   fc_err err = fc_config_create(tables, n, &cfg);
   if (err == FC_ERR_OK) err = fc_config_load_text(cfg, "config", text, strlen(text), NULL);
   if (err == FC_ERR_OK) err = fc_config_finish(cfg);
+  fc_free(text);
+  if (err == FC_ERR_OK) {
+    check_against(c, cfg);
+    *out = cfg;
+    return FC_ERR_OK;
+  }
   if (err == FC_ERR_USAGE) {
     VIOLATION(c, "/provenance: %.300s", fc_err_message());
     err = FC_ERR_OK;
-  } else if (err == FC_ERR_OK) {
-    *keeps = fc_method_find(fc_config_string(cfg, "federation.method"))->keeps_device_models;
-    if (fc_store_get_number(c->r, "/provenance", "seed", &seed) == FC_ERR_OK &&
-        seed != (double)fc_config_int(cfg, "seed"))
-      VIOLATION(c, "/provenance: seed is %.17g, in the configuration %lld", seed,
-                (long long)fc_config_int(cfg, "seed"));
-    if (fc_store_get_text(c->r, "/provenance", "method", &method) == FC_ERR_OK &&
-        strcmp(method, fc_config_string(cfg, "federation.method")) != 0)
-      VIOLATION(c, "/provenance: method is %.60s, in the configuration %s", method,
-                fc_config_string(cfg, "federation.method"));
   }
-  fc_free(text);
-  fc_free(method);
   fc_config_destroy(&cfg);
   return err;
 }
@@ -214,8 +221,9 @@ static fc_err check_configuration(check *c, bool *keeps) {
 static void check_attributes(check *c) {
   for (size_t i = 0; i < COUNT_OF(texts); i++) {
     char *text = NULL;
-    if (fc_store_get_text(c->r, "/provenance", texts[i], &text) != FC_ERR_OK)
-      VIOLATION(c, "/provenance has no %s", texts[i]);
+    const char *name = strcmp(texts[i], "method") == 0 ? c->schema->kind : texts[i];
+    if (fc_store_get_text(c->r, "/provenance", name, &text) != FC_ERR_OK)
+      VIOLATION(c, "/provenance has no %s", name);
     fc_free(text);
   }
   for (size_t i = 0; i < COUNT_OF(numbers); i++) {
@@ -257,27 +265,52 @@ static fc_err check_adapter(check *c, bool keeps) {
   return err != FC_ERR_OK ? err : a.err;
 }
 
+static const fc_result_schema federated = {.kind = "method",
+                                           .option = "federation.method",
+                                           .column = fc_result_column,
+                                           .rules = rules,
+                                           .n_rules = COUNT_OF(rules),
+                                           .tables = fc_federation_tables};
+
+/* Does the configuration's method have a model a device, and so no global adapter? */
+static bool keeps_device_models(const fc_config *cfg) {
+  return cfg && fc_method_find(fc_config_string(cfg, "federation.method"))->keeps_device_models;
+}
+
+static fc_err check_devices(check *c) {
+  int64_t devices = 0;
+  check_group(c, "/profile", &devices);
+  return check_rules(c, "/profile", devices);
+}
+
 static fc_err check_file(check *c) {
-  int64_t rounds = 0, rows = 0, devices = 0;
-  bool keeps = false, is_checkpoint = fc_store_has(c->r, "/state");
+  const bool is_federated = c->schema == &federated;
+  int64_t rounds = 0, rows = 0;
+  fc_config *cfg = NULL;
   check_group(c, "/rounds", &rounds);
   check_group(c, "/participation", &rows);
   FC_TRY(check_rules(c, "/rounds", rounds));
   FC_TRY(check_rules(c, "/participation", rows));
-  FC_TRY(check_participants(c, rounds, rows));
+  if (is_federated) FC_TRY(check_participants(c, rounds, rows));
   check_attributes(c);
-  FC_TRY(check_configuration(c, &keeps));
-  if (is_checkpoint) return FC_ERR_OK; /* devices and adapter stand in the finished file */
-  check_group(c, "/profile", &devices);
-  FC_TRY(check_rules(c, "/profile", devices));
+  FC_TRY(check_configuration(c, &cfg));
+  const bool keeps = !is_federated || keeps_device_models(cfg);
+  fc_config_destroy(&cfg);
+  if (fc_store_has(c->r, "/state")) /* devices and adapter stand in the finished file */
+    return FC_ERR_OK;
+  FC_TRY(check_devices(c));
   return check_adapter(c, keeps);
 }
 
-fc_err fc_result_check(const char *path) {
+fc_err fc_result_check_as(const char *path, const fc_result_schema *schema) {
   fc_store_reader *r = NULL;
   FC_TRY(fc_store_open(path, &r));
-  check c = {.r = r, .path = path};
+  check c = {.r = r, .path = path, .schema = schema};
   fc_err err = check_file(&c);
   fc_store_close(&r);
   return err != FC_ERR_OK ? err : tell(&c);
+}
+
+fc_err fc_result_check(const char *path) {
+  return fc_result_check_as(path, &federated);
 }

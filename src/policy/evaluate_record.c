@@ -2,6 +2,7 @@
  * row a device. The columns are tables; nothing else knows them. */
 #include "evaluate.h"
 #include "fedcell/fc_mem.h"
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -67,6 +68,42 @@ const fc_column *fc_policy_result_column(size_t i, const char **group) {
     if (i < tables[t].n) return &tables[t].columns[i];
   }
   return NULL;
+}
+
+static const fc_result_rule rules[] = {
+    {"/rounds/trial", 0, 1e6, false, true, false},
+    {"/rounds/round", 0, 1e6, false, false, false},
+    {"/rounds/reward", -INFINITY, INFINITY, false, false, false},
+    {"/rounds/cwpem", -INFINITY, INFINITY, false, false, false},
+    {"/rounds/test_accuracy", 0, 1, false, false, false},
+    {"/rounds/energy_j", 0, DBL_MAX, false, false, false},
+    {"/rounds/sim_time_s", 0, DBL_MAX, false, false, false},
+    {"/rounds/selected", 0, 1e6, false, false, false},
+    {"/rounds/served", 0, 1e6, false, false, false},
+    {"/rounds/invalid", 0, 1, false, false, false},
+    {"/participation/trial", 0, 1e6, false, true, false},
+    {"/participation/round", 1, 1e6, false, false, false},
+    {"/participation/device", 0, 1e6, false, false, false},
+    {"/participation/selected", 0, 1, false, false, false},
+    {"/participation/served", 0, 1, false, false, false},
+    {"/participation/gain", 0, 1, false, false, false},
+    {"/participation/loss", 0, DBL_MAX, false, false, false},
+    {"/participation/com_j", 0, DBL_MAX, false, false, false},
+    {"/participation/cmp_j", 0, DBL_MAX, false, false, false},
+    {"/profile/device", 0, 1e6, false, true, true},
+    {"/profile/samples", 0, DBL_MAX, false, false, false},
+    {"/profile/f_max_hz", 0, DBL_MAX, false, false, false},
+    {"/profile/p_max_w", 0, DBL_MAX, false, false, false},
+};
+
+fc_err fc_policy_check_result(const char *path) {
+  static const fc_result_schema schema = {.kind = "agent",
+                                          .option = "policy.agent",
+                                          .column = fc_policy_result_column,
+                                          .rules = rules,
+                                          .n_rules = COUNT_OF(rules),
+                                          .tables = fc_policy_tables};
+  return fc_result_check_as(path, &schema);
 }
 
 /* ---- in memory ------------------------------------------------------------------------------- */
@@ -236,6 +273,7 @@ fc_err fc_trials_write(const fc_comm *comm, const fc_config *cfg, const fc_run_r
     err = profile_rows(comm, t, &table);
     put_table(comm, f, "/profile", table, err);
     put_labels(comm, t, f);
+    fc_policy_put_logs(comm, cfg, f);
   }
   return fc_store_write_end(&f);
 }
