@@ -31,6 +31,7 @@ fc_err fc_bench_aggregate(fc_bench *b);
 fc_err fc_bench_gemm(fc_bench *b);
 fc_err fc_bench_generate(fc_bench *b);
 fc_err fc_bench_machine(fc_bench *b);
+fc_err fc_bench_rollout(fc_bench *b);
 fc_err fc_bench_train(fc_bench *b);
 
 /* --quick: tiny sizes and few repetitions, to see that a benchmark works. */
@@ -96,6 +97,8 @@ void fc_bench_figure(fc_bench *b, const char *name, const char *unit, fc_interva
 void fc_bench_number(fc_bench *b, const char *name, const char *unit, double value);
 /* What is no number, in place of a figure. */
 void fc_bench_text(fc_bench *b, const char *name, const char *text);
+/* n new tokens, one sequence after the other, as the text "tokens". */
+fc_err fc_bench_tokens(fc_bench *b, const int32_t *tokens, size_t n);
 
 /* ---- for command_bench.c -----------------------------------------------------------------------
  */

@@ -107,26 +107,13 @@ static fc_err read_case(generation *g, const char *path, json_t *o) {
   return fc_bench_model_create(shape, folder, g->bf16, &g->m);
 }
 
-/* The new tokens, one sequence after the other. */
-static fc_err tell_tokens(fc_bench *b, const generation *g) {
-  const size_t n = (size_t)g->n * (size_t)g->steps, room = 12; /* "2147483647 " */
-  char *text = NULL;
-  size_t used = 0;
-  FC_TRY(fc_alloc(n * room, 1, &text));
-  for (size_t i = 0; i < n; i++)
-    used += (size_t)snprintf(text + used, room, "%s%d", i ? " " : "", g->out[i]);
-  fc_bench_text(b, "tokens", text);
-  fc_free(text);
-  return FC_ERR_OK;
-}
-
 static fc_err run_file(fc_bench *b, const char *path) {
   generation g = {0};
   json_t *o = NULL;
   FC_TRY(fc_bench_case_load(path, &o));
   fc_err err = read_case(&g, path, o);
   if (err == FC_ERR_OK) err = measure(b, &g, path);
-  if (err == FC_ERR_OK) err = tell_tokens(b, &g);
+  if (err == FC_ERR_OK) err = fc_bench_tokens(b, g.out, (size_t)g.n * (size_t)g.steps);
   destroy(&g);
   json_decref(o);
   return err;

@@ -45,6 +45,18 @@ void fc_bench_text(fc_bench *b, const char *name, const char *text) {
   keep(b, b->row, name, json_string(text));
 }
 
+fc_err fc_bench_tokens(fc_bench *b, const int32_t *tokens, size_t n) {
+  const size_t room = 12; /* "2147483647 " */
+  char *text = NULL;
+  size_t used = 0;
+  FC_TRY(fc_alloc(n * room, 1, &text));
+  for (size_t i = 0; i < n; i++)
+    used += (size_t)snprintf(text + used, room, "%s%d", i ? " " : "", tokens[i]);
+  fc_bench_text(b, "tokens", text);
+  fc_free(text);
+  return FC_ERR_OK;
+}
+
 static json_t *provenance(fc_bench *b, const fc_fact *facts, size_t n) {
   char cpu[256];
   fc_machine_cpu(cpu, sizeof cpu);

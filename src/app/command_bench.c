@@ -14,6 +14,8 @@ static const struct {
     {"generate", "greedy generation with kept keys and values, beside reading memory",
      fc_bench_generate},
     {"machine", "the machine's own limits: memory, and multiply-adds", fc_bench_machine},
+    {"rollout", "answers of a policy to prompts with a shared prefix, beside whole prompts",
+     fc_bench_rollout},
     {"train", "training steps of many devices on one frozen decoder, beside a plain product",
      fc_bench_train},
 };

@@ -22,18 +22,25 @@ def gpt2_model(size):
     return transformers.GPT2LMHeadModel(config)
 
 
-def llama_model():
-    """The shape of stories260K."""
-    config = transformers.LlamaConfig(num_hidden_layers=5, hidden_size=64, num_attention_heads=8, num_key_value_heads=4, intermediate_size=172,
-                                      vocab_size=512, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, tie_word_embeddings=True,
-                                      initializer_range=64**-0.5)
+# LLaMA's; name: layers, width, heads, heads of keys, inner width, vocabulary
+LLAMA_SIZES = {
+    "llama-d64": (5, 64, 8, 4, 172, 512),  # the shape of stories260K
+    "policy": (6, 192, 6, 2, 512, 1024),  # a small policy
+}
+
+
+def llama_model(size):
+    layers, width, heads, kv_heads, ffn, vocab = LLAMA_SIZES[size]
+    config = transformers.LlamaConfig(num_hidden_layers=layers, hidden_size=width, num_attention_heads=heads, num_key_value_heads=kv_heads,
+                                      intermediate_size=ffn, vocab_size=vocab, max_position_embeddings=512, bos_token_id=0, eos_token_id=0,
+                                      tie_word_embeddings=True, initializer_range=width**-0.5)
     return transformers.LlamaForCausalLM(config)
 
 
 def make(size, folder):
     """Weights that keep the activations' variance, so that what is compared depends on all of them. Returns the model."""
     torch.manual_seed(1)
-    model = llama_model() if size == "llama-d64" else gpt2_model(size)
+    model = llama_model(size) if size in LLAMA_SIZES else gpt2_model(size)
     model.save_pretrained(folder, safe_serialization=True)
     return model
 

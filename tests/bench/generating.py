@@ -1,4 +1,7 @@
-"""compare.py's greedy generation: the same weights and prompts in fedcell and in transformers, in f32 and in bf16; cases SIZE/SEQUENCES."""
+"""compare.py's greedy generation: the same weights and prompts in fedcell and in transformers, in f32 and in bf16; cases SIZE/SEQUENCES.
+
+policy/32 are answers of a small policy to prompts that begin alike, as in its training: fedcell reads what they share once, transformers
+keeps nothing from one call to the next."""
 
 import collections
 import json
@@ -14,14 +17,15 @@ PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
 # Where bf16 takes another token than f32, the two must have been nearly as likely: of the range of f32's logits.
 TIE = 0.02
 
-Case = collections.namedtuple("Case", "name size sequences steps")
+Case = collections.namedtuple("Case", "name size sequences steps prompt prefix", defaults=(PROMPT, 0))
 
 
 def named(size, sequences, steps=STEPS):
     return Case(f"{size}/{sequences}", size, sequences, steps)
 
 
-CASES = [named(size, sequences) for size in ("llama-d64", *bases.SIZES) for sequences in (1, 8)]
+POLICY = Case("policy/32", "policy", 32, 16, 230, 90)
+CASES = [named(size, sequences) for size in ("llama-d64", *bases.SIZES) for sequences in (1, 8)] + [POLICY]
 DEFAULT = "/1$"
 QUICK = [named("llama-d64", 2, 8)]
 
@@ -31,10 +35,11 @@ QUICK = [named("llama-d64", 2, 8)]
 
 def fedcell_side(fedcell, case, folder, prompts, precision):
     path = folder / f"{precision}.json"
-    path.write_text(json.dumps({"model": str(folder / "base"), "precision": precision, "steps": case.steps, "prompts": prompts.tolist()}))
+    name, more = ("rollout", {"prefix": case.prefix, "temperature": 0}) if case.prefix else ("generate", {})
+    path.write_text(json.dumps({"model": str(folder / "base"), "precision": precision, "steps": case.steps, "prompts": prompts.tolist(), **more}))
 
     def sample():
-        row = fedcell.bench("generate", path)
+        row = fedcell.bench(name, path)
         tokens = [int(word) for word in row["tokens"].split()]
         return row["rate"]["value"], torch.tensor(tokens).reshape(case.sequences, case.steps).tolist()
 
@@ -83,7 +88,8 @@ def find_faults(texts, model, prompts):
 
 def compare(case, fedcell, folder, rounds):
     bases.make(case.size, folder / "base")
-    prompts = bases.make_tokens(case.sequences, PROMPT)
+    prompts = bases.make_tokens(case.sequences, case.prompt)
+    prompts[:, : case.prefix] = prompts[0, : case.prefix]
     models = {precision: open_model(folder, precision) for precision in PRECISIONS}
     sides = {}
     for precision in PRECISIONS:

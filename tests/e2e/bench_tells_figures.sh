@@ -47,6 +47,10 @@ refuse ': steps is 0, must be at least 1' generate '{"model": "nowhere", "precis
 refuse ': needs sequences of at least one token' generate "{$generate, \"prompts\": []}"
 refuse ': sequence 1 has 1 tokens, the first one 2' generate "{$generate, \"prompts\": [[1, 2], [3]]}"
 refuse ': sequence 0: token 1 is not a whole number from 0' generate "{$generate, \"prompts\": [[1, -2]]}"
+rollout='"model": "nowhere", "precision": "f32", "steps": 3, "temperature": 1'
+refuse ': Object item not found: prefix' rollout "{$rollout, \"prompts\": [[1, 2]]}"
+refuse ': steps is 0, must be at least 1' rollout "{${rollout/3/0}, \"prefix\": 1, \"prompts\": [[1, 2]]}"
+refuse ": prefix is 2, must be less than the prompts' 2 tokens" rollout "{$rollout, \"prefix\": 2, \"prompts\": [[1, 2]]}"
 refuse ': Object item not found: cohort' train "{${train/\"cohort\": 1, /}, \"tokens\": [[1, 2]]}"
 refuse ': cohort is 3, must be at most devices, which is 2' train "{${train/\"cohort\": 1/\"cohort\": 3}, \"tokens\": [[1, 2]]}"
 refuse ': 1 sequences of tokens for 2 devices x 1 a batch' train "{$train, \"tokens\": [[1, 2]]}"
