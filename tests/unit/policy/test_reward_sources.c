@@ -6,53 +6,13 @@
 
 static ground g;
 
-/* ---- answers to reward ----------------------------------------------------------------------- */
-
-enum { ANSWERS = 12 };
-
-/* Which devices answer i has chosen, as bits: one to all. */
-static unsigned chosen(int i) {
-  return (unsigned)(29 * i + 5) % 63 + 1;
-}
-
-static int number(int i) {
-  return __builtin_popcount(chosen(i));
-}
-
-/* Two episodes; the last answer is no selection. */
-static fc_answers make_answers(const fc_llm *llm) {
-  fc_answers a;
-  fc_tokens tokens = {0};
-  fc_fl_state *state = NULL;
-  OK(fc_answers_create(llm, (fc_episodes){2, ANSWERS / 2}, &a));
-  OK(fc_fl_state_create(g.scenario, &state));
-  for (int i = 0; i < ANSWERS; i++) {
-    uint8_t select[DEVICES];
-    for (int d = 0; d < DEVICES; d++) select[d] = (uint8_t)(chosen(i) >> d & 1);
-    OK(fc_trajectories_state(g.t, g.scenario, i % TRAJECTORIES, 1 + i % 3, state));
-    tokens.n = 0;
-    OK(fc_llm_observe(llm, state, &tokens));
-    memcpy(a.prompt + i * a.prompt_max, tokens.id, tokens.n * sizeof *tokens.id);
-    a.prompt_n[i] = (int32_t)tokens.n;
-    tokens.n = 0;
-    OK(fc_llm_answer_tokens(llm, select, &tokens));
-    if (i == ANSWERS - 1) tokens.n = 1;
-    memcpy(a.answer + i * a.answer_max, tokens.id, tokens.n * sizeof *tokens.id);
-    a.answer_n[i] = (int32_t)tokens.n;
-    a.rule[i] = 0.1 * i;
-  }
-  fc_fl_state_destroy(&state);
-  fc_tokens_free(&tokens);
-  return a;
-}
-
 /* What the source that the settings name gives these answers. */
 static fc_err score_with(const char *settings, double *score) {
   fc_config *cfg = train_config(g.folder, settings);
   fc_llm *llm = NULL;
   fc_reward *r = NULL;
   OK(fc_llm_load(cfg, g.warm, g.scenario, &llm));
-  fc_answers a = make_answers(llm);
+  fc_answers a = make_answers(&g, llm);
   const fc_reward_context c = {comm, cfg, g.scenario, g.t, llm};
   fc_err err = fc_reward_create(&c, &r);
   if (err == FC_ERR_OK) err = fc_reward_learn(r, NULL);
@@ -157,7 +117,7 @@ static void long_batches_do_not_block(void **state) {
   fc_reward *r = NULL;
   enum { MANY = 20000 };
   OK(fc_llm_load(cfg, g.warm, g.scenario, &llm));
-  fc_answers few = make_answers(llm), a;
+  fc_answers few = make_answers(&g, llm), a;
   OK(fc_answers_create(llm, (fc_episodes){MANY, 1}, &a));
   for (int i = 0; i < MANY; i++) {
     memcpy(a.prompt + i * a.prompt_max, few.prompt, (size_t)a.prompt_max * sizeof *a.prompt);

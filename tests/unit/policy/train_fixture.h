@@ -127,6 +127,47 @@ static inline void drop_ground(ground *g) {
   fc_config_destroy(&g->cfg);
 }
 
+/* ---- answers without playing ------------------------------------------------------------------
+ */
+
+enum { ANSWERS = 12 };
+
+/* Which devices answer i has chosen, as bits: one to all. */
+static inline unsigned chosen(int i) {
+  return (unsigned)(29 * i + 5) % 63 + 1;
+}
+
+static inline int number(int i) {
+  return __builtin_popcount(chosen(i));
+}
+
+/* Two episodes; the last answer is no selection. */
+static inline fc_answers make_answers(const ground *g, const fc_llm *llm) {
+  fc_answers a;
+  fc_tokens tokens = {0};
+  fc_fl_state *state = NULL;
+  OK(fc_answers_create(llm, (fc_episodes){2, ANSWERS / 2}, &a));
+  OK(fc_fl_state_create(g->scenario, &state));
+  for (int i = 0; i < ANSWERS; i++) {
+    uint8_t select[DEVICES];
+    for (int d = 0; d < DEVICES; d++) select[d] = (uint8_t)(chosen(i) >> d & 1);
+    OK(fc_trajectories_state(g->t, g->scenario, i % TRAJECTORIES, 1 + i % 3, state));
+    tokens.n = 0;
+    OK(fc_llm_observe(llm, state, &tokens));
+    memcpy(a.prompt + i * a.prompt_max, tokens.id, tokens.n * sizeof *tokens.id);
+    a.prompt_n[i] = (int32_t)tokens.n;
+    tokens.n = 0;
+    OK(fc_llm_answer_tokens(llm, select, &tokens));
+    if (i == ANSWERS - 1) tokens.n = 1;
+    memcpy(a.answer + i * a.answer_max, tokens.id, tokens.n * sizeof *tokens.id);
+    a.answer_n[i] = (int32_t)tokens.n;
+    a.rule[i] = 0.1 * i;
+  }
+  fc_fl_state_destroy(&state);
+  fc_tokens_free(&tokens);
+  return a;
+}
+
 /* ---- one training ---------------------------------------------------------------------------- */
 
 typedef struct {
