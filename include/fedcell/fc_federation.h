@@ -84,6 +84,10 @@ fc_err fc_federation_run(fc_federation *fed, const fc_run_request *request,
 
 /* Local. Folder of all that is cached (model.cache, FEDCELL_CACHE, ...); caller frees. */
 fc_err fc_cache_folder(const fc_config *cfg, char **out);
+/* Local. The model folder (or file) that a STRING option names: a path, or a name under models/ in
+ * FEDCELL_DATA or in that cache. Caller frees. IO, with what else the option may say, if there is
+ * none that can be read. */
+fc_err fc_model_folder(const fc_config *cfg, const char *option, const char *others, char **folder);
 
 /* Collective. Makes the embedded base that the configuration asks for, unless the cache has it;
  * folder (caller frees with fc_free) is where it lies. */

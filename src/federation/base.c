@@ -204,18 +204,18 @@ static fc_err find_model(const fc_config *cfg, const char *name, char **folder) 
   return err;
 }
 
-static fc_err given_folder(const fc_config *cfg, char **folder) {
-  const char *path = fc_config_string(cfg, "model.base");
+fc_err fc_model_folder(const fc_config *cfg, const char *option, const char *others,
+                       char **folder) {
+  const char *path = fc_config_string(cfg, option);
+  *folder = NULL;
   if (path[0] != '/' && access(path, F_OK) != 0) {
     int reason = errno;
     FC_TRY(find_model(cfg, path, folder));
     if (*folder) return FC_ERR_OK;
     errno = reason;
   }
-  FC_CHECK(can_open(path), IO,
-           "model.base = %s is neither embedded nor random nor a folder or file that can be read: "
-           "%s",
-           path, strerror(errno));
+  FC_CHECK(can_open(path), IO, "%s = %s is neither %s nor a folder or file that can be read: %s",
+           option, path, others, strerror(errno));
   return fc_format(folder, "%s", path);
 }
 
@@ -227,7 +227,7 @@ static fc_err find_folder(const fc_comm *comm, const fc_config *cfg, const fc_ta
   if (base_is(cfg, "random")) return FC_ERR_OK;
   bool embedded = base_is(cfg, "embedded");
   fc_err err = embedded ? fc_base_folder(cfg, task->dataset, task->split, folder)
-                        : given_folder(cfg, folder);
+                        : fc_model_folder(cfg, "model.base", "embedded nor random", folder);
   if (comm) err = fc_agree(comm, err);
   FC_TRY(err);
   if (!embedded) return FC_ERR_OK;

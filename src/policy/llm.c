@@ -1,6 +1,7 @@
 /* llm.c - the language model that chooses devices: where it comes from and goes to, what of it is
  * trained. */
 #include "llm.h"
+#include "fedcell/fc_federation.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_weights.h"
 #include <string.h>
@@ -68,12 +69,15 @@ static fc_err make(const fc_config *cfg, fc_prompts *prompts, const char *folder
 
 fc_err fc_llm_create(const fc_config *cfg, const fc_scenario *s, const fc_trajectories *t,
                      fc_llm **out) {
-  const char *model = fc_config_string(cfg, "policy.model");
-  bool is_embedded = strcmp(model, "embedded") == 0;
+  bool is_embedded = strcmp(fc_config_string(cfg, "policy.model"), "embedded") == 0;
   fc_prompts *prompts = NULL;
+  char *folder = NULL;
   *out = NULL;
-  FC_TRY(fc_prompts_of(cfg, &prompts));
-  return make(cfg, prompts, is_embedded ? NULL : model, s, t, out);
+  if (!is_embedded) FC_TRY(fc_model_folder(cfg, "policy.model", "embedded", &folder));
+  fc_err err = fc_prompts_of(cfg, &prompts);
+  if (err == FC_ERR_OK) err = make(cfg, prompts, folder, s, t, out);
+  fc_free(folder);
+  return err;
 }
 
 fc_err fc_llm_load(const fc_config *cfg, const char *folder, const fc_scenario *s, fc_llm **out) {

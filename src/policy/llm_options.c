@@ -7,7 +7,7 @@ FC_OPTION_CHOICES(precision_name, "auto", "f32", "bf16")
 FC_OPTION_CHOICES(answers_name, "served", "selected")
 
 static const fc_option policy_options[] = {
-    {"policy.agent", FC_OPT_CHOICE, "", "eps-greedy", FC_OPTION_ANY, fc_agent_name,
+    {"policy.agent", FC_OPT_CHOICE, "", "grpo", FC_OPTION_ANY, fc_agent_name,
      "Who chooses the devices: `fedcell list agents`."},
     {"policy.seed", FC_OPT_INT, "", "1", 0, 9007199254740991.0, NULL,
      "Seed of the embedded model's weights. Apart from `seed`, which names the episodes in which a "
@@ -15,7 +15,7 @@ static const fc_option policy_options[] = {
     {"policy.model", FC_OPT_STRING, "", "embedded", FC_OPTION_ANY, NULL,
      "The language model: `embedded` (a small LLaMA with random weights and a tokeniser that is "
      "learned from the prompts), or the path of a folder with config.json, model.safetensors and "
-     "tokeniser files of a decoder (LLaMA 3.2 1B)."},
+     "tokeniser files of a decoder (LLaMA 3.2 1B), looked for as with model.base."},
     {"policy.prompts", FC_OPT_STRING, "", "", FC_OPTION_ANY, NULL,
      "Folder of the templates system.txt, task.txt, observation.txt, device.txt and answer.txt; "
      "empty: the project's own (jobs/prompts)."},

@@ -45,9 +45,9 @@ typedef struct {
 
 /* settings: "key=value", one a line; may be "". */
 static inline fc_config *llm_config(const char *settings) {
-  static const char *const small[] = {
-      "environment.rounds=8", "policy.agent=eps-greedy", "policy.layers=2",     "policy.width=48",
-      "policy.heads=3",       "policy.ffn=96",           "policy.precision=f32"};
+  static const char *const small[] = {"environment.rounds=8", "policy.layers=2",
+                                      "policy.width=48",      "policy.heads=3",
+                                      "policy.ffn=96",        "policy.precision=f32"};
   static const fc_option seed[] = {
       {"data.seed", FC_OPT_INT, "", "1", 0, 1e9, NULL, "as the run's table has it"}};
   fc_option_table tables[] = {
