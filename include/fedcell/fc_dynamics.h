@@ -39,6 +39,9 @@ fc_err fc_dynamics_train(const fc_comm *comm, const fc_config *cfg, const fc_sce
                          fc_dynamics **out);
 void fc_dynamics_destroy(fc_dynamics **d); /* accepts NULL */
 size_t fc_dynamics_weight_count(const fc_dynamics *d);
+/* Local. The same of one that is yet to be trained, and what training takes on a rank. */
+fc_err fc_dynamics_needs(const fc_config *cfg, const fc_scenario *s, int ranks, int threads,
+                         size_t *weights, double *bytes);
 /* Local. A folder of safetensors and a JSON file; it must exist. */
 fc_err fc_dynamics_save(const fc_dynamics *d, const char *folder);
 /* Local. DATA if it was made for another number of devices. */

@@ -147,7 +147,7 @@ typedef struct {
   /* Local. DATA with all that a result file violates. */
   fc_err (*check_result)(const char *path);
 } fc_study;
-extern const fc_study fc_study_federation;
+extern const fc_study fc_study_federation, fc_study_policy;
 const fc_study *fc_study_of(const fc_config *cfg);
 /* Local. As the study's check. */
 fc_err fc_study_check(fc_config *cfg);

@@ -2,6 +2,7 @@
 #include "app.h"
 #include "fedcell/fc_data.h"
 #include "fedcell/fc_mem.h"
+#include "fedcell/fc_policy.h"
 #include "fedcell/fc_model.h"
 #include "fedcell/fc_solver.h"
 #include <dirent.h>
@@ -50,7 +51,7 @@ fc_err fc_command_options(const fc_comm *comm, const fc_arguments *a) {
   size_t n = 0, i = 0;
   while (format_name(i) && strcmp(format_name(i), format) != 0) i++;
   FC_CHECK(format_name(i), USAGE, "options --format %s: allowed are text, md, yaml, json", format);
-  const fc_option_table *tables = fc_federation_tables(&n);
+  const fc_option_table *tables = fc_policy_tables(&n);
   char *text = NULL;
   FC_TRY(fc_config_reference(tables, n, format, &text));
   fc_app_say("%s", text);
@@ -98,6 +99,7 @@ static const struct {
   text_of name, meaning;
 } lists[] = {
     {"methods", fc_method_name, fc_method_meaning},
+    {"agents", fc_agent_name, fc_agent_meaning},
     {"models", fc_arch_name, fc_arch_meaning},
     {"datasets", fc_dataset_name, fc_dataset_meaning},
     {"solvers", fc_solver_name, fc_solver_meaning},

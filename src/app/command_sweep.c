@@ -2,6 +2,7 @@
  * Whatever is asked for, all faults of all points are told first. sweep_status.c tells how far they
  * are. */
 #include "fedcell/fc_mem.h"
+#include "fedcell/fc_policy.h"
 #include "sweep.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ void fc_points_close(fc_points *p) {
 
 static fc_err open_sweep(const fc_comm *comm, const fc_arguments *a, fc_points *p) {
   size_t n = 0, length = 0;
-  const fc_option_table *tables = fc_federation_tables(&n);
+  const fc_option_table *tables = fc_policy_tables(&n);
   FC_TRY(fc_shared_text(comm, a->operand, &p->text, &length));
   FC_TRY(fc_agree(comm, fc_sweep_create(tables, n, a->operand, p->text, length, &p->sweep)));
   const char *base = fc_sweep_base(p->sweep);

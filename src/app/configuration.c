@@ -1,6 +1,7 @@
 /* configuration.c - from a file, --size and --set to a configuration that all ranks hold alike. */
 #include "app.h"
 #include "fedcell/fc_mem.h"
+#include "fedcell/fc_policy.h"
 #include "fedcell/fc_store.h"
 #include <errno.h>
 #include <string.h>
@@ -46,7 +47,7 @@ fc_err fc_shared_text(const fc_comm *comm, const char *path, char **text, size_t
 
 fc_err fc_arguments_config(const fc_comm *comm, const fc_arguments *a, fc_config **out) {
   size_t n = 0, length = 0;
-  const fc_option_table *tables = fc_federation_tables(&n);
+  const fc_option_table *tables = fc_policy_tables(&n);
   char *text = NULL;
   fc_err err = fc_shared_text(comm, a->operand, &text, &length);
   if (err != FC_ERR_OK) goto done;
@@ -66,7 +67,7 @@ fc_err fc_result_config_read(const char *path, fc_config **out) {
   fc_store_reader *file = NULL;
   char *text = NULL;
   size_t n = 0;
-  const fc_option_table *tables = fc_federation_tables(&n);
+  const fc_option_table *tables = fc_policy_tables(&n);
   fc_err err = fc_store_open(path, &file);
   if (err == FC_ERR_OK) err = fc_store_get_text(file, "/provenance", "config", &text);
   if (err == FC_ERR_OK) err = fc_config_create(tables, n, out);

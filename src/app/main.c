@@ -16,7 +16,7 @@ static const fc_command commands[] = {
      "Validates; prints the resolved configuration, memory and work", fc_command_check},
     {"options", NULL, "format", "Every option of a configuration, with unit, range and meaning",
      fc_command_options},
-    {"list", "methods|models|datasets|solvers|experiments|benchmarks|columns", "",
+    {"list", "methods|agents|models|datasets|solvers|experiments|benchmarks|columns", "",
      "What there is to choose from", fc_command_list},
     {"sweep", "SWEEP.yaml",
      "list count index folder status missing needs pretrain size ranks threads json quiet",

@@ -3,7 +3,7 @@
 #include <omp.h>
 #include <string.h>
 
-static const fc_study *const studies[] = {&fc_study_federation};
+static const fc_study *const studies[] = {&fc_study_federation, &fc_study_policy};
 
 const fc_study *fc_study_of(const fc_config *cfg) {
   size_t i = 0; /* the option's choices are these names */

@@ -20,7 +20,9 @@ struct fc_llm {
 /* llm_text.c. Prefix, end and lengths for this scenario; USAGE where the model has no room. */
 fc_err fc_llm_prepare_texts(fc_llm *llm, const fc_scenario *s);
 
-/* llm_embedded.c. A tokeniser learned from prompts and answers, and random weights. */
+/* llm_embedded.c. The shape that policy.* describe, unchecked. */
+fc_model_shape fc_llm_embedded_shape(const fc_config *cfg, int vocab);
+/* A tokeniser learned from prompts and answers, and random weights. */
 fc_err fc_llm_embed(const fc_config *cfg, const fc_scenario *s, const fc_trajectories *t,
                     fc_llm *llm);
 

@@ -73,7 +73,7 @@ static fc_err learn_tokenizer(const fc_config *cfg, const fc_scenario *s, const 
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
-static fc_model_shape shape_of(const fc_config *cfg, int vocab) {
+fc_model_shape fc_llm_embedded_shape(const fc_config *cfg, int vocab) {
   return (fc_model_shape){.arch = fc_arch_find("llama"),
                           .layers = (int)fc_config_int(cfg, "policy.layers"),
                           .width = (int)fc_config_int(cfg, "policy.width"),
@@ -88,7 +88,7 @@ fc_err fc_llm_embed(const fc_config *cfg, const fc_scenario *s, const fc_traject
                     fc_llm *llm) {
   llm->is_embedded = true;
   FC_TRY(learn_tokenizer(cfg, s, t, llm));
-  fc_model_shape shape = shape_of(cfg, fc_tokenizer_vocab_size(llm->tokenizer));
+  fc_model_shape shape = fc_llm_embedded_shape(cfg, fc_tokenizer_vocab_size(llm->tokenizer));
   FC_TRY(fc_model_shape_check(&shape));
   FC_TRY(fc_model_create(&shape, &llm->model));
   FC_TRY(fc_alloc(fc_model_weight_count(llm->model), sizeof *llm->weights, &llm->weights));

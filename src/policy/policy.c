@@ -1,0 +1,43 @@
+/* policy.c - the options of this system, and what can be seen only from several together. */
+#include "fedcell/fc_data.h"
+#include "fedcell/fc_policy.h"
+#include <string.h>
+
+const fc_option_table *fc_policy_tables(size_t *n) {
+  static const fc_option_table *const own[] = {
+      &fc_environment_options, &fc_evaluation_options,   &fc_policy_options,   &fc_tool_options,
+      &fc_eps_greedy_options,  &fc_trajectories_options, &fc_dynamics_options, &fc_warm_up_options,
+      &fc_grpo_options,        &fc_reward_options};
+  enum { OWN = sizeof own / sizeof *own, TABLES_MAX = 32 };
+  static fc_option_table tables[TABLES_MAX];
+  const fc_option_table *common = fc_federation_tables(n);
+  memcpy(tables, common, *n * sizeof *tables);
+  for (size_t i = 0; i < OWN; i++) {
+    tables[*n] = *own[i];
+    tables[*n].study = FC_STUDY_POLICY;
+    (*n)++;
+  }
+  return tables;
+}
+
+static void check_divides(fc_config *cfg, const char *heads, const char *width) {
+  int64_t h = fc_config_int(cfg, heads), w = fc_config_int(cfg, width);
+  if (h > 0 && w % h != 0)
+    fc_config_fault(cfg, heads, "must divide %s = %lld", width, (long long)w);
+}
+
+fc_err fc_policy_check(fc_config *cfg) {
+  FC_TRY(fc_config_finish(cfg)); /* the checks need values within their ranges */
+  int64_t devices = fc_config_int(cfg, "environment.devices");
+  if (fc_config_int(cfg, "environment.select_min") > devices)
+    fc_config_fault(cfg, "environment.select_min", "must be at most environment.devices = %lld",
+                    (long long)devices);
+  if (fc_config_count(cfg, "environment.channels") != 2)
+    fc_config_fault(cfg, "environment.channels", "must be two numbers: of the two convolutions");
+  check_divides(cfg, "dynamics.heads", "dynamics.width");
+  if (strcmp(fc_config_string(cfg, "policy.model"), "embedded") == 0) {
+    check_divides(cfg, "policy.heads", "policy.width");
+    check_divides(cfg, "policy.kv_heads", "policy.heads");
+  }
+  return fc_config_finish(cfg);
+}

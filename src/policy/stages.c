@@ -1,0 +1,110 @@
+/* stages.c - the table of stages, and names of their products: a hash of every option that a stage
+ * and those before it depend on. */
+#include "stages.h"
+#include "fedcell/fc_data.h"
+#include "fedcell/fc_hash.h"
+#include "fedcell/fc_mem.h"
+#include "prompts.h"
+#include <inttypes.h>
+#include <string.h>
+
+/* Raise it when a stage itself changes: what older versions made is then not used. */
+enum { VERSION = 1, TABLES_MAX = 6 };
+
+#define NEEDS(stage) (1u << FC_STAGE_##stage)
+
+static const struct {
+  const char *name, *ending;
+  unsigned needs;
+  bool reads_prompts;
+  const fc_option_table *tables[TABLES_MAX]; /* whose options it depends on */
+} stages[FC_STAGES] = {
+    [FC_STAGE_TRAJECTORIES] = {.name = "trajectories",
+                               .ending = ".h5",
+                               .tables = {&fc_data_options, &fc_split_options,
+                                          &fc_environment_options, &fc_trajectories_options,
+                                          &fc_eps_greedy_options}},
+    [FC_STAGE_DYNAMICS] = {.name = "dynamics",
+                           .needs = NEEDS(TRAJECTORIES),
+                           .tables = {&fc_dynamics_options}},
+    [FC_STAGE_WARM_UP] = {.name = "warm-up",
+                          .needs = NEEDS(TRAJECTORIES),
+                          .reads_prompts = true,
+                          .tables = {&fc_policy_options, &fc_warm_up_options}},
+    [FC_STAGE_GRPO] = {.name = "grpo",
+                       .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS) | NEEDS(WARM_UP),
+                       .tables = {&fc_grpo_options, &fc_reward_options}},
+    [FC_STAGE_PPO] = {.name = "ppo",
+                      .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS) | NEEDS(WARM_UP),
+                      .tables = {&fc_grpo_options, &fc_reward_options}},
+    [FC_STAGE_FLDLT3] = {.name = "fldlt3", .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS)},
+};
+
+const char *fc_stage_name(fc_stage stage) {
+  return stages[stage].name;
+}
+
+unsigned fc_stage_needs(fc_stage stage) {
+  return stages[stage].needs;
+}
+
+fc_stage fc_stage_of_agent(const char *agent) {
+  for (int s = FC_STAGE_WARM_UP; s < FC_STAGES; s++)
+    if (strcmp(stages[s].name, agent) == 0) return (fc_stage)s;
+  return FC_STAGES;
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static fc_err hash_option(const fc_config *cfg, const char *name, uint64_t *hash) {
+  char *value = NULL;
+  FC_TRY(fc_config_text(cfg, name, &value));
+  *hash = fc_hash_bytes(*hash, name, strlen(name) + 1);
+  *hash = fc_hash_bytes(*hash, value, strlen(value) + 1);
+  fc_free(value);
+  return FC_ERR_OK;
+}
+
+static fc_err hash_prompts(const fc_config *cfg, uint64_t *hash) {
+  fc_prompts *prompts = NULL;
+  FC_TRY(fc_prompts_of(cfg, &prompts));
+  *hash = fc_prompts_hash(prompts, *hash);
+  fc_prompts_destroy(&prompts);
+  return FC_ERR_OK;
+}
+
+/* Who is judged in the end, and where the prompts lie, changes nothing of what a stage makes. */
+static bool matters(const char *name) {
+  return strcmp(name, "policy.agent") != 0 && strcmp(name, "policy.prompts") != 0;
+}
+
+static fc_err hash_stage(const fc_config *cfg, fc_stage stage, uint64_t *hash) {
+  for (int s = 0; s < FC_STAGES; s++)
+    if (stages[stage].needs & 1u << s) FC_TRY(hash_stage(cfg, (fc_stage)s, hash));
+  FC_TRY(hash_option(cfg, "data.seed", hash));
+  for (int t = 0; t < TABLES_MAX && stages[stage].tables[t]; t++)
+    for (size_t i = 0; i < stages[stage].tables[t]->n; i++) {
+      const char *name = stages[stage].tables[t]->options[i].name;
+      if (matters(name)) FC_TRY(hash_option(cfg, name, hash));
+    }
+  return stages[stage].reads_prompts ? hash_prompts(cfg, hash) : FC_ERR_OK;
+}
+
+fc_err fc_stage_path(const fc_config *cfg, fc_stage stage, char **path) {
+  const unsigned char version = VERSION;
+  uint64_t hash = fc_hash_bytes(FC_HASH_START, &version, 1);
+  char *cache = NULL;
+  *path = NULL;
+  FC_TRY(hash_stage(cfg, stage, &hash));
+  FC_TRY(fc_cache_folder(cfg, &cache));
+  fc_err err = fc_format(path, "%s/%s-%016" PRIx64 "%s", cache, stages[stage].name, hash,
+                         stages[stage].ending ? stages[stage].ending : "");
+  fc_free(cache);
+  return err;
+}
+
+fc_err fc_policy_stage(const fc_config *cfg, const char *stage, char **path) {
+  for (int s = 0; s < FC_STAGES; s++)
+    if (strcmp(stages[s].name, stage) == 0) return fc_stage_path(cfg, (fc_stage)s, path);
+  return fc_fail(FC_ERR_USAGE, "%s is no stage", stage);
+}
