@@ -41,6 +41,7 @@ class Metric:
 
 METRICS = {
     "test_accuracy": Metric("Test accuracy", "", "max", is_share=True),
+    "cwpem": Metric("CWPEM", "", "max"),  # rewards since the start: learning against energy
     "test_loss": Metric("Test loss", "nat", "min"),
     "train_loss": Metric("Training loss", "nat", "min"),
 }

@@ -113,8 +113,26 @@ class Run:
 
     @functools.cached_property
     def rounds(self):
-        """One row a round, indexed by `round`; NaN where a round was not evaluated."""
-        return self.frame("rounds", index="round")
+        """One row a round, indexed by `round`; NaN where a round was not evaluated. Of a policy, whose
+        file has several trials, the mean over them."""
+        if self.trials is None:
+            return self.frame("rounds", index="round")
+        by_round = self.trials.groupby(level="round")
+        mean = by_round.agg(lambda column: column.mean(skipna=False))
+        mean.attrs = self.trials.attrs
+        return mean
+
+    @functools.cached_property
+    def trials(self):
+        """Of a policy one row a trial and round, indexed by both; None for other runs."""
+        frame = self.frame("rounds")
+        return frame.set_index(["trial", "round"]) if "trial" in frame else None
+
+    @functools.cached_property
+    def labels(self):
+        """Of a policy the training samples of each class, a row a device; None for other runs."""
+        with self._open() as file:
+            return file["profile/labels"][:] if "profile/labels" in file else None
 
     @functools.cached_property
     def participation(self):
@@ -167,9 +185,14 @@ class Run:
         return value
 
     @property
+    def method(self):
+        """How devices learn, or who chooses them: the option that a comparison is about."""
+        return self.option("policy.agent") or self.option("federation.method", "")
+
+    @property
     def label(self):
         """Experiment and method: what runs of several seeds have in common."""
-        parts = [self.option("experiment"), self.option("federation.method")]
+        parts = [self.option("experiment"), self.method]
         return ", ".join(str(part) for part in parts if part) or self.path.stem
 
     @property

@@ -10,7 +10,7 @@ import pandas
 from .run import ResultError, Run, option_text
 from .summary import figure_units, summary_figures
 
-METHOD, SEED = "federation.method", "seed"
+METHODS, SEED = {"federation.method", "policy.agent"}, "seed"
 # Options that change how a run is stored or where its inputs lie, never its numbers.
 BOOKKEEPING = {"checkpoint.every_rounds", "model.cache", "model.scratch", "data.dir"}
 
@@ -91,7 +91,7 @@ class Runs(collections.abc.Sequence):
         that do not follow from the ones before. The method comes first."""
         names = [n for n in self.differing if not is_seed(n) and n not in BOOKKEEPING]
         kept = []
-        for name in sorted(names, key=lambda n: n != METHOD):
+        for name in sorted(names, key=lambda n: n not in METHODS):
             kinds = len(self.settings[kept].drop_duplicates()) if kept else 1
             if len(self.settings[[*kept, name]].drop_duplicates()) > kinds:
                 kept.append(name)
@@ -109,7 +109,7 @@ class Runs(collections.abc.Sequence):
             if [f.split(".")[-1] for f in self.factors].count(short) > 1:
                 short = name
             text = "not set" if pandas.isna(value) else option_text(value)
-            texts.append(text if name == METHOD else f"{short} {text}")
+            texts.append(text if name in METHODS else f"{short} {text}")
         return ", ".join(texts)
 
     @functools.cached_property

@@ -11,6 +11,7 @@ MOMENTS = ("first", "last", "best")
 # The columns that a reader wants first, in this order.
 FIGURE_LABELS = {
     "test_accuracy_last": "Test accuracy",
+    "cwpem_last": "CWPEM",
     "test_accuracy_best": "Best test accuracy",
     "test_loss_last": "Test loss",
     "train_loss_last": "Training loss",
@@ -53,7 +54,7 @@ def summary_row(run):
     return {
         "run": run.path.stem,
         "experiment": run.option("experiment", ""),
-        "method": run.option("federation.method", ""),
+        "method": run.method,
         "seed": run.option("seed", ""),
         **summary_figures(run),
     }

@@ -11,6 +11,53 @@ from fedcell_results.units import plus_minus, quantity, scale
 from fixtures import FolderTest, rounds_with, run_main, write_run
 
 
+class PolicyTest(FolderTest):
+    """A policy's file: two trials of two rounds, each with a round 0."""
+
+    def setUp(self):
+        super().setUp()
+        rounds = {
+            "trial": ("", [0, 0, 0, 1, 1, 1]),
+            "round": ("", [0, 1, 2, 0, 1, 2]),
+            "cwpem": ("", [0.0, 0.2, 0.5, 0.0, 0.4, 0.9]),
+            "test_accuracy": ("", [0.1, 0.3, 0.4, 0.1, 0.5, 0.6]),
+            "sim_time_s": ("s", [0.0, 10.0, 20.0, 0.0, 8.0, 20.0]),
+            "energy_j": ("J", [0.0, 1.0, 2.0, 0.0, 3.0, 4.0]),
+            "reward": ("", [0.0, 0.2, 0.3, 0.0, numpy.nan, 0.5]),
+        }
+        self.path = write_run(self.folder / "a.h5", rounds=rounds)
+        with h5py.File(self.path, "a") as file:
+            config = file["provenance"].attrs["config"]
+            file["provenance"].attrs["config"] = config + "policy:\n  agent: grpo\n"
+            file["profile/labels"] = numpy.arange(8).reshape(4, 2)
+        self.run_ = open_run(self.path)
+
+    def test_rounds_are_means_over_trials(self):
+        rounds = self.run_.rounds
+        self.assertEqual(list(rounds.index), [0, 1, 2])
+        self.assertAlmostEqual(rounds.loc[2, "cwpem"], 0.7)
+        self.assertEqual(rounds.loc[1, "energy_j"], 2.0)
+        self.assertTrue(numpy.isnan(rounds.loc[1, "reward"]))  # not the mean of those that are known
+        self.assertEqual(rounds.attrs["units"]["energy_j"], "J")
+        self.assertEqual(self.run_.last_round, 2)
+
+    def test_trials_are_all_there(self):
+        self.assertEqual(self.run_.trials.loc[(1, 2), "cwpem"], 0.9)
+        self.assertEqual(len(self.run_.trials), 6)
+        self.assertEqual(self.run_.labels.shape, (4, 2))
+
+    def test_the_agent_is_the_method(self):
+        self.assertEqual(self.run_.label, "toy, grpo")
+        self.assertIn("cwpem_last", summary_table([self.run_]))
+        self.assertAlmostEqual(summary_table([self.run_])["cwpem_last"][0], 0.7)
+        self.assertEqual(summary_table([self.run_])["method"][0], "grpo")
+
+    def test_other_runs_have_no_trials(self):
+        other = open_run(write_run(self.folder / "b.h5"))
+        self.assertIsNone(other.trials)
+        self.assertIsNone(other.labels)
+
+
 class ReadingTest(FolderTest):
     def setUp(self):
         super().setUp()
