@@ -132,6 +132,8 @@ static double sum_of_squares(const float *x, int n) {
 /* The mean over n samples; dw <- its gradient, NULL: not wanted. */
 static fc_err mean_loss(const fc_classify *c, workspace *work, const float *w,
                         const uint32_t *samples, size_t n, float *dw, fc_probe *probe) {
+  const bool whole = n <= CHUNK; /* at once, straight into dw */
+  float *part = whole ? dw : work->part;
   fc_loss_result result = {0};
   double squares = 0;
   if (dw) memset(dw, 0, c->weights * sizeof *dw);
@@ -139,12 +141,12 @@ static fc_err mean_loss(const fc_classify *c, workspace *work, const float *w,
     const int some = (int)(n - at < CHUNK ? n - at : CHUNK);
     chunk x;
     load(c, samples + at, some, &x);
-    if (dw) {
-      memset(work->part, 0, c->weights * sizeof *work->part);
-      FC_TRY(fc_cnn_grad(work->cnn, w, &x.images, work->part, &result));
-      fc_k_axpy(dw, (float)some / (float)n, work->part, (int64_t)c->weights);
-    } else {
+    if (!dw) {
       FC_TRY(fc_cnn_loss(work->cnn, w, &x.images, &result));
+    } else {
+      if (!whole) memset(part, 0, c->weights * sizeof *part);
+      FC_TRY(fc_cnn_grad(work->cnn, w, &x.images, part, &result));
+      if (!whole) fc_k_axpy(dw, (float)some / (float)n, part, (int64_t)c->weights);
     }
     squares += sum_of_squares(fc_cnn_losses(work->cnn), some);
   }

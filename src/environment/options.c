@@ -23,7 +23,7 @@ static const fc_option environment_options[] = {
      "A local step goes down the gradient of a mini-batch, or of all samples of the device. Time "
      "and energy are billed by all samples either way."},
     {"environment.batch", FC_OPT_INT, "samples", "64", 1, 65536, NULL, "Samples of a mini-batch."},
-    {"environment.learning_rate", FC_OPT_REAL, "", "0.05", 0, 1e3, NULL,
+    {"environment.learning_rate", FC_OPT_REAL, "", "0.1", 0, 1e3, NULL,
      "Learning rate of the local steps (SGD)."},
     {"environment.channels", FC_OPT_REALS, "", "[32, 64]", 1, 4096, NULL,
      "Channels of the classifier's two convolutions."},

@@ -86,7 +86,7 @@ static record play(const fc_scenario *s, int threads, uint64_t seed, bool tries)
   fc_environment *e = open_at(s, seed);
   write_down(fc_environment_state(e, 0), 0, 0, &r);
   for (int round = 1; round <= 3; round++) {
-    fc_outcome o;
+    fc_outcome o = {0};
     if (tries) {
       assert_ok(fc_environment_peek(e, 0, &(fc_decision){.select = everyone}, &o));
       assert_ok(fc_environment_peek(e, 0, &(fc_decision){.select = some}, &o));
