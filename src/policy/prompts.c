@@ -133,7 +133,7 @@ typedef struct {
 } growing;
 
 static fc_err put(growing *g, const char *text, size_t length) {
-  if (g->n + length + 1 > g->capacity) {
+  if (!g->text || g->n + length + 1 > g->capacity) {
     size_t capacity = 2 * (g->n + length + 1);
     FC_TRY(fc_realloc(capacity, 1, &g->text));
     g->capacity = capacity;
