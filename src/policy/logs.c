@@ -81,19 +81,33 @@ static const fc_column training_columns[] = {
     {"length_mean", "tokens", "mean length of an answer", FC_COLUMN_F64},
     {"length_max", "tokens", "longest answer", FC_COLUMN_F64},
     {"invalid", "", "share of answers that are no selection", FC_COLUMN_F64},
-    {"rollout_s", "s", "wall clock of the episodes", FC_COLUMN_F64},
-    {"update_s", "s", "wall clock of the updates", FC_COLUMN_F64},
-    {"tokens_per_s", "1/s", "generated tokens a second", FC_COLUMN_F64},
+    {"rollout_wall_time_s", "s", "wall clock of the episodes", FC_COLUMN_F64},
+    {"update_wall_time_s", "s", "wall clock of the updates", FC_COLUMN_F64},
 };
 KIND(training, "/training");
 
 fc_err fc_log_training_row(fc_table *t, const fc_train_report *r) {
-  const double row[] = {
-      (double)r->iteration,  r->reward_mean, r->reward_std,       r->return_mean,   r->accuracy,
-      r->energy_j,           r->zero_spread, r->kl_reference,     r->kl_old,        r->entropy,
-      r->clip_low,           r->clip_high,   r->effective_sample, r->gradient_norm, r->value_loss,
-      r->explained_variance, r->length_mean, r->length_max,       r->invalid,       r->rollout_s,
-      r->update_s,           r->tokens_per_s};
+  const double row[] = {(double)r->iteration,
+                        r->reward_mean,
+                        r->reward_std,
+                        r->return_mean,
+                        r->accuracy,
+                        r->energy_j,
+                        r->zero_spread,
+                        r->kl_reference,
+                        r->kl_old,
+                        r->entropy,
+                        r->clip_low,
+                        r->clip_high,
+                        r->effective_sample,
+                        r->gradient_norm,
+                        r->value_loss,
+                        r->explained_variance,
+                        r->length_mean,
+                        r->length_max,
+                        r->invalid,
+                        r->rollout_s,
+                        r->update_s};
   _Static_assert(sizeof row / sizeof *row == sizeof training_columns / sizeof *training_columns,
                  "one value a column");
   return fc_table_append(t, (int64_t)fc_table_rows(t), row);

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# study: policy from prompts to results: all stages, the same on any number of ranks; what is prepared is
+# kept; killed training goes on; results check and rerun; faults are told.
+. tests/e2e/common.sh
+
+policy=$TEST_TMP/policy.yaml
+cat >"$policy" <<'YAML'
+study: policy
+experiment: policy
+seed: 3
+data: {dataset: generated-digits, samples: 900, test_samples: 60, split: both, alpha: 0.5, size_alpha: 1, min_samples: 64}
+environment: {devices: 6, rounds: 4, iterations: 2, batch: 8, channels: [2, 2], hidden: 8, probe_samples: 8, select_min: 2}
+trajectories: {count: 4}
+dynamics: {layers: 1, width: 16, heads: 2, epochs: 3, batch: 2}
+policy: {agent: grpo, layers: 1, width: 32, heads: 2, ffn: 64}
+warm_up: {steps: 4, batch: 4}
+grpo: {iterations: 2, episodes: 4, minibatch: 8, checkpoint_every: 1}
+evaluation: {trials: 3}
+YAML
+
+# 1 rank, and 3 ranks with a cache of their own
+fedcell_on 1 run "$policy" --quiet --output "$TEST_TMP/one.h5" >"$TEST_TMP/out"
+grep -q 'CWPEM' "$TEST_TMP/out" || fail "no summary: $(cat "$TEST_TMP/out")"
+FEDCELL_CACHE=$TEST_TMP/other fedcell_on 3 run "$policy" --quiet --output "$TEST_TMP/three.h5" >/dev/null
+same_result "$TEST_TMP/one.h5" "$TEST_TMP/three.h5"
+"$FEDCELL" info "$TEST_TMP/one.h5" --check >/dev/null
+
+# the products stay: another seed, and another scenario, train nothing
+before=$(ls "$FEDCELL_CACHE")
+fedcell_on 2 run "$policy" --quiet --set seed=9 --set evaluation.scenario=2 --output "$TEST_TMP/moved.h5" >/dev/null
+[[ $(ls "$FEDCELL_CACHE") == "$before" ]] || fail "trained anew: $(ls "$FEDCELL_CACHE")"
+# and another length of training makes no trajectories
+fedcell_on 2 pretrain "$policy" --set grpo.iterations=1 >"$TEST_TMP/folder"
+[[ -f $(tail -n 1 "$TEST_TMP/folder")/model.safetensors ]] || fail "no policy in $(cat "$TEST_TMP/folder")"
+[[ $(find "$FEDCELL_CACHE" -name 'trajectories-*.h5' | wc -l) -eq 1 ]] || fail "trajectories collected again"
+
+fedcell_on 2 rerun "$TEST_TMP/one.h5" --quiet >"$TEST_TMP/out" || fail "$(cat "$TEST_TMP/out")"
+grep -q ' agrees: ' "$TEST_TMP/out" || fail "$(cat "$TEST_TMP/out")"
+
+# agents that are not trained
+for agent in fedavg eps-greedy exhaustive; do
+  fedcell_on 2 run "$policy" --quiet --set policy.agent=$agent --output "$TEST_TMP/$agent.h5" >/dev/null
+  "$FEDCELL" info "$TEST_TMP/$agent.h5" --check >/dev/null
+done
+
+# faults
+expect_failure 2 "policy.agent = fedavg is not trained" "$FEDCELL" pretrain "$policy" --set policy.agent=fedavg
+expect_failure 2 "means something in study: federation alone" "$FEDCELL" check "$policy" --set federation.rounds=3
+expect_failure 2 "must be at most environment.devices = 6" "$FEDCELL" check "$policy" --set environment.select_min=7
+expect_failure 1 "llama-missing" "$FEDCELL" run "$policy" --set policy.model=llama-missing --output "$TEST_TMP/x.h5"
+"$FEDCELL" check "$policy" --json | "$(fedcell_python)" -c \
+  'import json, sys; e = json.load(sys.stdin); assert e["policy_weights"] > 1e4 and e["training_flop"] > 1e9, e'
