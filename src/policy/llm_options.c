@@ -49,7 +49,7 @@ const fc_option_table fc_policy_options =
     FC_OPTION_TABLE("policy: the language model that chooses the devices", policy_options);
 
 static const fc_option warm_up_options[] = {
-    {"warm_up.steps", FC_OPT_INT, "steps", "200", 0, 1e9, NULL,
+    {"warm_up.steps", FC_OPT_INT, "steps", "400", 0, 1e9, NULL,
      "Optimiser steps of the warm start, in which the language model learns to answer as the "
      "eps-greedy tool did in the trajectories; 0: none."},
     {"warm_up.batch", FC_OPT_INT, "answers", "32", 1, 1e6, NULL, "Answers of a step."},
@@ -67,7 +67,7 @@ static const fc_option warm_up_options[] = {
      "them, and not which numbers are often right."},
     {"warm_up.held_out", FC_OPT_REAL, "", "0.1", 0, 0.9, NULL,
      "Share of the tool's trajectories, the last ones, that are kept for validation."},
-    {"warm_up.validate_every", FC_OPT_INT, "steps", "50", 1, 1e9, NULL,
+    {"warm_up.validate_every", FC_OPT_INT, "steps", "100", 1, 1e9, NULL,
      "Validation after so many steps, and after the last one."},
     {"warm_up.validation_answers", FC_OPT_INT, "answers", "64", 1, 1e6, NULL,
      "Answers of a validation at most."},
