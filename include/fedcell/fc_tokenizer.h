@@ -8,8 +8,9 @@
  * Kinds (src/text, one descriptor each): `byte` (ids 0-255 are bytes, then specials), `bpe`
  * (GPT-2/RoBERTa byte-level BPE: vocab.json + merges.txt or encoder.json + vocab.bpe), `wordpiece`
  * (vocab.txt, BERT uncased: NFD, accents stripped, lower case), `llama2c` (llama2.c's
- * tokenizer.bin: SentencePiece BPE by scores). LLaMA 3's comes as a further file. A loaded
- * tokeniser is read-only and may be shared by threads. All Local. */
+ * tokenizer.bin: SentencePiece BPE by scores), `llama3` (LLaMA-3's tokenizer.model: byte-level BPE
+ * by ids, then 256 special tokens). A loaded tokeniser is read-only and may be shared by threads.
+ * All Local. */
 #ifndef FC_TOKENIZER_H
 #define FC_TOKENIZER_H
 

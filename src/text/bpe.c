@@ -65,6 +65,12 @@ static int32_t id_of(const fc_bpe *bpe, const char *name) {
 
 /* RoBERTa's names; GPT-2 has one token for begin, end and unknown [transformers]. */
 static fc_special_tokens find_specials(const fc_bpe *bpe) {
+  if (bpe->by_ids) {
+    fc_special_tokens llama3 = FC_NO_SPECIAL_TOKENS;
+    llama3.bos = id_of(bpe, "<|begin_of_text|>");
+    llama3.eos = id_of(bpe, "<|end_of_text|>");
+    return llama3;
+  }
   fc_special_tokens s = {.cls = id_of(bpe, "<s>"),
                          .sep = id_of(bpe, "</s>"),
                          .pad = id_of(bpe, "<pad>"),
@@ -99,12 +105,18 @@ static fc_err make_ranks(fc_bpe *bpe) {
   return FC_ERR_OK;
 }
 
+/* Of LLaMA-3's tokens: not one of the specials, which follow each other from bos on. */
+static bool is_ordinary(const fc_bpe *bpe, int32_t id) {
+  return id < find_specials(bpe).bos;
+}
+
 static fc_err whole_words_add(fc_bpe *bpe, int32_t id, fc_tokens *scratch) {
   fc_text word = fc_bpe_token_bytes(bpe, id);
   if (word.length == 0 || fc_string_table_find(&bpe->whole_words, word) >= 0) return FC_ERR_OK;
   scratch->n = 0;
   FC_TRY(fc_bpe_encode_word(bpe, word, scratch));
-  if (scratch->n != 1 || scratch->id[0] != id) return FC_ERR_OK;
+  bool is_reached = scratch->n == 1 && scratch->id[0] == id;
+  if (!is_reached && !(bpe->by_ids && is_ordinary(bpe, id))) return FC_ERR_OK;
   int32_t number;
   FC_TRY(fc_string_table_add(&bpe->whole_words, word, &number));
   FC_TRY(fc_grow((size_t)number + 1, sizeof *bpe->whole_word_id, &bpe->whole_word_capacity,
@@ -127,10 +139,10 @@ static fc_err make_tables(fc_bpe *bpe, int32_t unknown, const char *source) {
   FC_TRY(make_bytes(bpe));
   FC_TRY(make_ranks(bpe));
   FC_TRY(make_whole_words(bpe));
-  return fc_splitter_create(&bpe->splitter);
+  return fc_splitter_create(bpe->by_ids ? FC_SPLIT_LLAMA3 : FC_SPLIT_GPT2, &bpe->splitter);
 }
 
-static void bpe_destroy_model(void *model) {
+void fc_bpe_destroy_model(void *model) {
   if (model) fc_bpe_free(model);
   fc_free(model);
 }
@@ -148,10 +160,11 @@ fc_err fc_bpe_finish(fc_bpe *bpe, const char *source, fc_tokenizer **out) {
   fc_special_tokens specials = find_specials(model);
   err = make_tables(model, specials.unk, source);
   if (err != FC_ERR_OK) {
-    bpe_destroy_model(model);
+    fc_bpe_destroy_model(model);
     return err;
   }
-  return fc_tokenizer_wrap(&fc_bpe_kind, model, model->names.n, specials, out);
+  return fc_tokenizer_wrap(model->by_ids ? &fc_llama3_kind : &fc_bpe_kind, model, model->names.n,
+                           specials, out);
 }
 
 void fc_bpe_free(fc_bpe *bpe) {
@@ -174,7 +187,7 @@ static fc_err encode_words(const fc_bpe *bpe, fc_split *cut, fc_tokens *out) {
   }
 }
 
-static fc_err bpe_encode(const fc_tokenizer *tok, fc_text text, fc_tokens *out) {
+fc_err fc_bpe_encode(const fc_tokenizer *tok, fc_text text, fc_tokens *out) {
   const fc_bpe *bpe = tok->model;
   fc_buffer scratch = {0};
   fc_text valid;
@@ -188,7 +201,7 @@ static fc_err bpe_encode(const fc_tokenizer *tok, fc_text text, fc_tokens *out) 
 }
 
 /* Exactly the bytes of the tokens; ids cut within a character give invalid UTF-8. */
-static fc_err bpe_decode(const fc_tokenizer *tok, const int32_t *ids, size_t n, fc_buffer *out) {
+fc_err fc_bpe_decode(const fc_tokenizer *tok, const int32_t *ids, size_t n, fc_buffer *out) {
   for (size_t i = 0; i < n; i++) {
     fc_text bytes = fc_bpe_token_bytes(tok->model, ids[i]);
     FC_TRY(fc_buffer_add(out, bytes.text, bytes.length));
@@ -201,8 +214,8 @@ const fc_tokenizer_kind_ops fc_bpe_kind = {
     .signature_files = {"vocab.json", "encoder.json"},
     .load = fc_bpe_load,
     .save = fc_bpe_save,
-    .encode = bpe_encode,
-    .decode = bpe_decode,
-    .destroy_model = bpe_destroy_model,
+    .encode = fc_bpe_encode,
+    .decode = fc_bpe_decode,
+    .destroy_model = fc_bpe_destroy_model,
     .needs_file = true,
 };

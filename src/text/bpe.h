@@ -20,6 +20,9 @@ typedef struct {
   fc_string_table names; /* number = id */
   fc_bpe_merge *merges;
   size_t merge_count, merge_capacity;
+  /* LLaMA-3's way: a word that is a token is taken as it is, and the most wanted merge is the one
+   * whose result has the lowest id; its own pattern cuts the words. */
+  bool by_ids;
   /* The rest follows from these; fc_bpe_finish makes it. */
   fc_splitter *splitter;
   int32_t byte_id[256]; /* where the vocabulary lacks a byte: the unknown token's id */
@@ -48,6 +51,11 @@ void fc_bpe_free(fc_bpe *bpe);
 fc_err fc_bpe_parse(const fc_text_file *vocabulary, const fc_text_file *merges, fc_tokenizer **out);
 fc_err fc_bpe_load(const char *folder, const char *path, fc_tokenizer **out);
 fc_err fc_bpe_save(const fc_tokenizer *tok, const char *folder);
+
+/* What the kinds share, of fc_tokenizer_kind_ops. */
+fc_err fc_bpe_encode(const fc_tokenizer *tok, fc_text text, fc_tokens *out);
+fc_err fc_bpe_decode(const fc_tokenizer *tok, const int32_t *ids, size_t n, fc_buffer *out);
+void fc_bpe_destroy_model(void *model);
 
 /* The bytes of a token. */
 fc_text fc_bpe_token_bytes(const fc_bpe *bpe, int32_t id);

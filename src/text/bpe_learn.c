@@ -92,7 +92,7 @@ static fc_err count_text(learner *l, const fc_splitter *splitter, fc_text text,
 static fc_err count_texts(learner *l, const fc_text *texts, size_t n) {
   fc_splitter *splitter = NULL;
   fc_buffer scratch = {0};
-  fc_err err = fc_splitter_create(&splitter);
+  fc_err err = fc_splitter_create(FC_SPLIT_GPT2, &splitter);
   for (size_t i = 0; i < n && err == FC_ERR_OK; i++)
     err = count_text(l, splitter, texts[i], &scratch);
   fc_buffer_free(&scratch);

@@ -10,7 +10,8 @@ typedef struct {
 } symbol;
 
 typedef struct {
-  int32_t rank, at; /* merge `rank` could join the symbols at `at` and behind it */
+  int32_t order, at; /* the least first */
+  int32_t rank;      /* this merge could join the symbols at `at` and behind it */
 } candidate;
 
 /* Each join removes its candidate and adds at most two, so 2 n candidates are room enough. */
@@ -24,7 +25,7 @@ typedef struct {
 enum { SMALL_WORD = 48 }; /* longer words take their memory from the heap */
 
 static bool before(candidate a, candidate b) {
-  return a.rank != b.rank ? a.rank < b.rank : a.at < b.at;
+  return a.order != b.order ? a.order < b.order : a.at < b.at;
 }
 
 static void heap_push(workspace *w, candidate c) {
@@ -51,7 +52,8 @@ static void consider(workspace *w, int32_t at) {
   if (at < 0 || w->symbols[at].next < 0) return;
   int32_t next = w->symbols[at].next;
   int32_t rank = fc_pair_map_find(&w->bpe->ranks, w->symbols[at].id, w->symbols[next].id);
-  if (rank >= 0) heap_push(w, (candidate){rank, at});
+  if (rank < 0) return;
+  heap_push(w, (candidate){w->bpe->by_ids ? w->bpe->merges[rank].result : rank, at, rank});
 }
 
 static void start(workspace *w, fc_text word) {

@@ -1,4 +1,4 @@
-/* splitter.c - GPT-2's pattern by PCRE2 with just-in-time compilation. */
+/* splitter.c - the patterns by PCRE2 with just-in-time compilation. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "splitter.h"
 #include "fedcell/fc_mem.h"
@@ -9,9 +9,18 @@
 /* GPT-2's pattern, encoder.py:  's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|
  * \s+(?!\S)|\s+  with \s written out (see FC_UTF8_SPACES). The alternatives together match any
  * character, so pieces follow each other without gaps. */
+#define ANY_SPACES "[" FC_UTF8_SPACES "]+(?![^" FC_UTF8_SPACES "])|[" FC_UTF8_SPACES "]+"
 static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" FC_UTF8_SPACES "\\p{L}\\p{N}]+|"
-    "[" FC_UTF8_SPACES "]+(?![^" FC_UTF8_SPACES "])|[" FC_UTF8_SPACES "]+";
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" FC_UTF8_SPACES "\\p{L}\\p{N}]+|" ANY_SPACES;
+
+/* LLaMA-3's, tokenizer.py:  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+ *  ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+static const char llama3_pattern[] =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^" FC_UTF8_SPACES
+    "\\p{L}\\p{N}]+[\\r\\n]*|[" FC_UTF8_SPACES "]*[\\r\\n]+|" ANY_SPACES;
+
+static const char *const patterns[] = {
+    [FC_SPLIT_GPT2] = gpt2_pattern, [FC_SPLIT_LLAMA3] = llama3_pattern};
 
 struct fc_splitter {
   pcre2_code *code;
@@ -23,14 +32,14 @@ static fc_err pcre2_failure(fc_err e, const char *doing, int code) {
   return fc_fail(e, "%s: %s", doing, (const char *)text);
 }
 
-fc_err fc_splitter_create(fc_splitter **out) {
+fc_err fc_splitter_create(fc_split_pattern pattern, fc_splitter **out) {
   *out = NULL;
   fc_splitter *s = NULL;
   FC_TRY(fc_alloc(1, sizeof *s, &s));
   int code = 0;
   PCRE2_SIZE where = 0;
-  s->code = pcre2_compile((PCRE2_SPTR)gpt2_pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP,
-                          &code, &where, NULL);
+  s->code = pcre2_compile((PCRE2_SPTR)patterns[pattern], PCRE2_ZERO_TERMINATED,
+                          PCRE2_UTF | PCRE2_UCP, &code, &where, NULL);
   if (!s->code) {
     fc_free(s);
     return pcre2_failure(FC_ERR_NOMEM, "compiling the word pattern", code);

@@ -1,5 +1,5 @@
 /* splitter.h - cuts text into the words that byte-level BPE works within, by GPT-2's pattern
- * [Radford+ 2019]. Every byte belongs to exactly one piece.
+ * [Radford+ 2019] or LLaMA-3's. Every byte belongs to exactly one piece.
  *
  *   fc_split cut;
  *   FC_TRY(fc_split_begin(splitter, text, &cut));     // text must be valid UTF-8
@@ -13,7 +13,8 @@
 #include "fedcell/fc_tokenizer.h"
 
 typedef struct fc_splitter fc_splitter;
-fc_err fc_splitter_create(fc_splitter **out);
+typedef enum { FC_SPLIT_GPT2, FC_SPLIT_LLAMA3 } fc_split_pattern;
+fc_err fc_splitter_create(fc_split_pattern pattern, fc_splitter **out);
 void fc_splitter_destroy(fc_splitter **s);
 
 typedef struct {

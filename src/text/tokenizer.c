@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const fc_tokenizer_kind_ops *const kinds[] = {&fc_byte_kind, &fc_bpe_kind,
-                                                     &fc_wordpiece_kind, &fc_llama2c_kind, NULL};
+static const fc_tokenizer_kind_ops *const kinds[] = {
+    &fc_byte_kind, &fc_bpe_kind, &fc_wordpiece_kind, &fc_llama2c_kind, &fc_llama3_kind, NULL};
 
 fc_err fc_tokens_push(fc_tokens *t, int32_t id) {
   FC_TRY(fc_grow(t->n + 1, sizeof *t->id, &t->capacity, &t->id));

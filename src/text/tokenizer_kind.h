@@ -26,7 +26,8 @@ typedef struct {
   bool begins_with_bos; /* its models have seen bos before every text */
 } fc_tokenizer_kind_ops;
 
-extern const fc_tokenizer_kind_ops fc_byte_kind, fc_bpe_kind, fc_wordpiece_kind, fc_llama2c_kind;
+extern const fc_tokenizer_kind_ops fc_byte_kind, fc_bpe_kind, fc_wordpiece_kind, fc_llama2c_kind,
+    fc_llama3_kind;
 
 struct fc_tokenizer {
   const fc_tokenizer_kind_ops *ops;

@@ -6,7 +6,7 @@ static fc_splitter *splitter;
 
 static int setup(void **state) {
   (void)state;
-  return fc_splitter_create(&splitter) != FC_ERR_OK;
+  return fc_splitter_create(FC_SPLIT_GPT2, &splitter) != FC_ERR_OK;
 }
 
 static int teardown(void **state) {

@@ -80,7 +80,8 @@ static void test_names(void **state) {
   assert_string_equal(fc_tokenizer_name(1), "bpe");
   assert_string_equal(fc_tokenizer_name(2), "wordpiece");
   assert_string_equal(fc_tokenizer_name(3), "llama2c");
-  assert_null(fc_tokenizer_name(4));
+  assert_string_equal(fc_tokenizer_name(4), "llama3");
+  assert_null(fc_tokenizer_name(5));
 }
 
 static void test_kind_cannot_be_found(void **state) {
@@ -88,13 +89,14 @@ static void test_kind_cannot_be_found(void **state) {
   fc_tokenizer *tok;
   char message[500];
   expect_failure(fc_tokenizer_load("/tmp", "bp", &tok), FC_ERR_USAGE,
-                 "tokeniser kind \"bp\" is unknown, known are: byte, bpe, wordpiece, llama2c");
+                 "tokeniser kind \"bp\" is unknown, known are: byte, bpe, wordpiece, llama2c, "
+                 "llama3");
   expect_failure(fc_tokenizer_load(NULL, NULL, &tok), FC_ERR_USAGE, "a tokeniser needs a path");
   const char *folder = temporary_folder();
   snprintf(message, sizeof message,
            "%s: the folder holds no tokeniser; expected one of: byte_tokenizer.json (byte), "
            "vocab.json (bpe), encoder.json (bpe), vocab.txt (wordpiece), "
-           "tokenizer.bin (llama2c), tok512.bin (llama2c)",
+           "tokenizer.bin (llama2c), tok512.bin (llama2c), tokenizer.model (llama3)",
            folder);
   expect_failure(fc_tokenizer_load(folder, NULL, &tok), FC_ERR_USAGE, message);
   put_file(folder, "vocab.txt", "[UNK]\n");
@@ -129,7 +131,7 @@ static void test_path_may_be_a_file(void **state) {
   snprintf(message, sizeof message,
            "%s: the file's name does not tell the tokeniser's kind; expected one of: "
            "byte_tokenizer.json (byte), vocab.json (bpe), encoder.json (bpe), vocab.txt "
-           "(wordpiece), tokenizer.bin (llama2c), tok512.bin (llama2c)",
+           "(wordpiece), tokenizer.bin (llama2c), tok512.bin (llama2c), tokenizer.model (llama3)",
            path);
   expect_failure(fc_tokenizer_load(path, NULL, &tok), FC_ERR_USAGE, message);
   remove_folder(folder);
