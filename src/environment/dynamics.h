@@ -129,8 +129,8 @@ typedef struct {
  * are those of the squared error [TELLM, Algorithm 1, line 8]. */
 fc_err fc_network_run(fc_network_work *w, const float *theta, const fc_network_batch *b,
                       float *dtheta, fc_network_loss *loss);
-/* Of value d in a row of w->out and its features. */
-double fc_network_mean(const fc_network_work *w, const float *x, int64_t row, int d);
+/* Of value d in a row of w->out. */
+double fc_network_mean(const fc_network_work *w, int64_t row, int d);
 double fc_network_variance(const fc_network_work *w, int64_t row, int d);
 
 /* ---- what is trained --------------------------------------------------------------------------

@@ -53,8 +53,8 @@ static fc_err add_spreads(const comparison *c, const fc_dynamics_rows *rows, fc_
     for (int64_t r = 0; r < own[1]; r++)
       for (int d = 0; d < D; d++) {
         if (isnan(y[r * D + d])) continue;
-        double e = ((double)y[r * D + d] - fc_network_mean(w, x, r, d)) /
-                   sqrt(fc_network_variance(w, r, d));
+        double e =
+            ((double)y[r * D + d] - fc_network_mean(w, r, d)) / sqrt(fc_network_variance(w, r, d));
         z[d] = (spread){z[d].n + 1, z[d].sum + e, z[d].squares + e * e};
       }
   }
@@ -88,8 +88,13 @@ static fc_err epsilons(const comparison *c, double *epsilon, double *accuracy_ep
 /* ---- rewards ----------------------------------------------------------------------------------
  */
 
+/* Where all rewards of a round are alike, as in the first ones, any error would be a huge multiple
+ * of their spread: it counts as at least this share of the widest one. */
+static const double LEAST_SPREAD = 0.05;
+
 static void normalise_rewards(comparison *c) {
   int64_t K = c->t->rounds;
+  double widest = 0;
   for (int64_t k = 0; k < K; k++) {
     double sum = 0, squares = 0;
     for (int i = 0; i < c->n; i++) sum += c->t->reward[c->which[i] * K + k];
@@ -98,8 +103,11 @@ static void normalise_rewards(comparison *c) {
       double e = c->t->reward[c->which[i] * K + k] - c->mean[k];
       squares += e * e;
     }
-    double sd = sqrt(squares / c->n);
-    c->sd[k] = sd > 1e-12 ? sd : 1.0; /* all alike: nothing to be told apart */
+    c->sd[k] = sqrt(squares / c->n);
+    widest = fmax(widest, c->sd[k]);
+  }
+  for (int64_t k = 0; k < K; k++) {
+    c->sd[k] = widest > 0 ? fmax(c->sd[k], LEAST_SPREAD * widest) : 1.0;
     for (int i = 0; i < c->n; i++)
       c->largest =
           fmax(c->largest, fabs(c->t->reward[c->which[i] * K + k] - c->mean[k]) / c->sd[k]);

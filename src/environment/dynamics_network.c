@@ -1,6 +1,7 @@
 /* dynamics_network.c - the network of [TELLM, Algorithm 1, lines 5-8] for whole trajectories at
- * once: linear1, a GPT-2 decoder, linear2. What comes out for a value is how much it changes (or,
- * where it is not known before the round, the value itself) and ln of its variance above the floor.
+ * once: linear1, a GPT-2 decoder, linear2. What comes out for a value is its mean and ln of its
+ * variance above the floor; the mean of what it is, not of how it changes: in recorded trajectories
+ * both do about as well one step ahead, but sums of changes drift away in episodes that run freely.
  */
 #include "dynamics.h"
 #include "fedcell/fc_mem.h"
@@ -93,9 +94,8 @@ void fc_network_work_destroy(fc_network_work *w) {
 /* ---- values -----------------------------------------------------------------------------------
  */
 
-double fc_network_mean(const fc_network_work *w, const float *x, int64_t row, int d) {
-  const fc_network *n = w->network;
-  return (double)x[row * n->features + d] + (double)w->out[row * 2 * n->values + d];
+double fc_network_mean(const fc_network_work *w, int64_t row, int d) {
+  return (double)w->out[row * 2 * w->network->values + d];
 }
 
 double fc_network_variance(const fc_network_work *w, int64_t row, int d) {
@@ -120,7 +120,7 @@ static void value_loss(const passes *p, int64_t row, int d, double part, double 
   int D = w->network->values;
   float y = p->batch->y[row * D + d];
   if (isnan(y)) return;
-  double e = (double)y - fc_network_mean(w, p->batch->x, row, d);
+  double e = (double)y - fc_network_mean(w, row, d);
   double v = fc_network_variance(w, row, d);
   *mse += part * e * e;
   *nll += part * 0.5 * (log(v) + e * e / v);

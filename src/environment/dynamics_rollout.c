@@ -54,7 +54,7 @@ fc_err fc_rollout_predict(fc_rollout *r, const int *which, int n, double *mean, 
   for (int i = 0; i < n; i++)
     for (int d = 0; d < D; d++) {
       int64_t last = r->start[i + 1] - 1;
-      mean[i * D + d] = fc_network_mean(&r->work, r->x, last, d);
+      mean[i * D + d] = fc_network_mean(&r->work, last, d);
       if (sd) sd[i * D + d] = sqrt(fc_network_variance(&r->work, last, d));
     }
   return FC_ERR_OK;

@@ -1,5 +1,5 @@
-/* Errors against recorded trajectories, of a model of which they are known: one that says that all
- * stays as it is, with a variance of 1 beside the floor. */
+/* Errors against recorded trajectories, of a model of which they are known: one that says the mean
+ * of what it was trained on, whatever happens, with a variance of 1 beside the floor. */
 #include "dynamics_fixture.h"
 
 enum { K = 8, SEEN = 13, OTHERS = 9, S = DEVICES * FC_STATISTICS, D = S + 1 };
@@ -8,10 +8,10 @@ typedef struct {
   world w;
   fc_trajectories *t; /* not seen; that of number 2 has an idle round */
   fc_dynamics *d;
-} persistence;
+} constant;
 
 static int make(void **state) {
-  static persistence p;
+  static constant p;
   p.w = small_world("dynamics.epochs=1\ndynamics.variance_floor=0.25\n");
   p.t = world_of(p.w.s, OTHERS, 2, 0.1);
   p.d = train_on(&p.w);
@@ -21,54 +21,50 @@ static int make(void **state) {
 }
 
 static int drop(void **state) {
-  persistence *p = *state;
+  constant *p = *state;
   fc_dynamics_destroy(&p->d);
   fc_trajectories_destroy(&p->t);
   drop_world(&p->w);
   return 0;
 }
 
-static double accuracy(const persistence *p, int i, int k) {
+static double accuracy(const constant *p, int i, int k) {
   return p->t->accuracy[i * (K + 1) + k];
 }
 
 /* Standardised values after k rounds. */
-static void values(const persistence *p, int i, int k, float *v) {
+static void values(const constant *p, int i, int k, float *v) {
   const size_t at = (size_t)(i * (K + 1) + k);
   fc_encoding_values(&p->d->encoding, p->t->statistics + at * S, p->t->accuracy[at], v);
 }
 
-/* What the model says after round k (from 0) of what is `now`: the same where it is known and the
- * mean else, for those that take part. */
-static void carry_over(const persistence *p, int i, int k, float *now) {
-  const uint8_t *served = p->t->served + (i * K + k) * DEVICES;
-  for (int d = 0; d < S; d++)
-    if (d % FC_STATISTICS > 0)
-      now[d] = !served[d / FC_STATISTICS] ? NAN : isnan(now[d]) ? 0.0F : now[d];
+static bool is_idle(const constant *p, int i, int k) {
+  return !memchr(p->t->served + (i * K + k) * DEVICES, 1, DEVICES);
 }
 
-static void scales(const persistence *p, double *sd, double *largest) {
+static void scales(const constant *p, double *sd, double *largest) {
   *largest = 0;
   for (int k = 0; k < K; k++) {
     double mean = 0, squares = 0;
     for (int i = 0; i < OTHERS; i++) mean += p->t->reward[i * K + k] / OTHERS;
     for (int i = 0; i < OTHERS; i++) squares += pow(p->t->reward[i * K + k] - mean, 2) / OTHERS;
     sd[k] = sqrt(squares);
+    assert_true(sd[k] > 0.01);
     for (int i = 0; i < OTHERS; i++)
       *largest = fmax(*largest, fabs(p->t->reward[i * K + k] - mean) / sd[k]);
   }
 }
 
 /* [TELLM (12)] by how much it errs. */
-static double reward_error(const persistence *p, int i, int k, double error, const double *sd) {
+static double reward_error(const constant *p, int i, int k, double error, const double *sd) {
   const fc_environment_settings *set = fc_scenario_settings(p->w.s);
   const double energy_j = p->t->energy_j[i * K + k] + set->energy_offset_j;
-  if (!memchr(p->t->served + (i * K + k) * DEVICES, 1, DEVICES)) return 0; /* idle */
+  if (is_idle(p, i, k)) return 0;
   return ((1 - set->sigma) / energy_j + set->sigma) * error / sd[k];
 }
 
-static void errors_are_those_of_persistence(void **state) {
-  const persistence *p = *state;
+static void errors_are_those_of_a_constant(void **state) {
+  const constant *p = *state;
   const int64_t horizon[] = {1, 3, K};
   double sd[K], largest;
   fc_fidelity f[3];
@@ -80,12 +76,15 @@ static void errors_are_those_of_persistence(void **state) {
     for (int i = 0; i < OTHERS; i++)
       for (int first = 0; first + h <= K; first += h) {
         float now[D], real[D];
-        double sum = 0;
+        double sum = 0, says = accuracy(p, i, first);
         values(p, i, first, now);
         for (int k = first; k < first + h; k++) {
-          const double e = accuracy(p, i, first) - accuracy(p, i, k + 1);
+          if (!is_idle(p, i, k)) { /* else all stays as it is */
+            says = p->d->encoding.mean[D - 1];
+            memset(now, 0, sizeof now);
+          }
+          const double e = says - accuracy(p, i, k + 1);
           const double wrong = reward_error(p, i, k, e, sd);
-          carry_over(p, i, k, now);
           values(p, i, k + 1, real);
           for (int d = 0; d < S; d++)
             if (!isnan(real[d])) {
@@ -108,7 +107,7 @@ static void errors_are_those_of_persistence(void **state) {
     assert_relative(f[j].bound, (double)(h * h - h) * largest * f[j].epsilon, 1e-12);
     assert_int_equal(f[j].vacuous, (h - 1) * f[j].epsilon >= 2);
   }
-  assert_true(f[0].accuracy_rmse > 0.01 && f[2].accuracy_rmse > 2 * f[0].accuracy_rmse);
+  assert_true(f[0].accuracy_rmse > 0.01);
   assert_false(f[0].vacuous);
 }
 
@@ -122,7 +121,7 @@ static double area(double b, double s) {
 }
 
 static void epsilon_is_the_area_between_gaussians(void **state) {
-  const persistence *p = *state;
+  const constant *p = *state;
   const int64_t one = 1;
   double none = 1, tv = 0;
   fc_fidelity f;
@@ -131,13 +130,10 @@ static void epsilon_is_the_area_between_gaussians(void **state) {
     double n = 0, sum = 0, squares = 0;
     for (int i = 0; i < OTHERS; i++)
       for (int k = 0; k < K; k++) {
-        float before[D], after[D];
-        if (!memchr(p->t->served + (i * K + k) * DEVICES, 1, DEVICES)) continue;
-        values(p, i, k, before);
+        float after[D];
         values(p, i, k + 1, after);
-        if (isnan(after[d])) continue;
-        const double was = isnan(before[d]) ? 0 : (double)before[d];
-        const double z = ((double)after[d] - was) / sqrt(1.25);
+        if (is_idle(p, i, k) || isnan(after[d])) continue;
+        const double z = (double)after[d] / sqrt(1.25);
         n++;
         sum += z;
         squares += z * z;
@@ -147,11 +143,11 @@ static void epsilon_is_the_area_between_gaussians(void **state) {
   }
   assert_close(f.accuracy_epsilon, tv, 1e-5);
   assert_close(f.epsilon, 1 - none, 1e-5);
-  assert_true(f.accuracy_epsilon > 0.05);
+  assert_true(f.accuracy_epsilon > 0.01);
 }
 
 static void what_was_seen_is_passed_over(void **state) {
-  const persistence *p = *state;
+  const constant *p = *state;
   const int64_t one = 1;
   fc_fidelity f, g;
   assert_ok(fc_dynamics_fidelity(p->d, p->w.s, p->t, &one, 1, &f));
@@ -170,7 +166,7 @@ static void what_was_seen_is_passed_over(void **state) {
 
 static int run(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(errors_are_those_of_persistence),
+      cmocka_unit_test(errors_are_those_of_a_constant),
       cmocka_unit_test(epsilon_is_the_area_between_gaussians),
       cmocka_unit_test(what_was_seen_is_passed_over),
   };

@@ -56,7 +56,7 @@ static void outputs(network *n, const float *theta, double *mean, double *varian
   batch.y = NULL;
   assert_ok(fc_network_run(&n->work, theta, &batch, NULL, NULL));
   for (int i = 0; i < ROWS * D; i++) {
-    mean[i] = fc_network_mean(&n->work, n->x, i / D, i % D);
+    mean[i] = fc_network_mean(&n->work, i / D, i % D);
     variance[i] = fc_network_variance(&n->work, i / D, i % D);
   }
 }

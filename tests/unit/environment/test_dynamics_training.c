@@ -65,9 +65,9 @@ static void a_world_is_learnt(void **state) {
   assert_true(last.validation_statistics_mse < 0.08 && last.validation_accuracy_mse < 0.02);
   assert_ok(fc_dynamics_fidelity(d, s, t, horizon, 2, f));
   assert_ok(fc_dynamics_fidelity(d, s, others, horizon, 2, g));
-  for (int i = 0; i < 2; i++) { /* a point and a half of accuracy, of 30 that it varies by */
-    assert_true(f[i].accuracy_rmse < 0.015 && g[i].accuracy_rmse < 0.015);
-    assert_true(f[i].statistics_rmse < 0.3 && g[i].statistics_rmse < 0.3);
+  for (int i = 0; i < 2; i++) { /* in points of accuracy, of 30 that it varies by */
+    assert_true(f[i].accuracy_rmse < 0.025 && g[i].accuracy_rmse < 0.025);
+    assert_true(f[i].statistics_rmse < 0.4 && g[i].statistics_rmse < 0.4);
   }
   fc_dynamics_destroy(&d);
   fc_trajectories_destroy(&t);
