@@ -13,6 +13,10 @@ int fc_fldlt3_actions(int devices) {
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
+/* What hardly varied in the recordings, where a tool allocates, may vary much where this agent
+ * does: no number becomes so large that it drowns the others. */
+static const double LEAST_DEVIATION = 0.1, LARGEST = 5;
+
 /* NaN stays. */
 static double within(double x, double least, double most) {
   return x < least ? least : x > most ? most : x;
@@ -68,7 +72,7 @@ static fc_err fit(const fc_scenario *s, const fc_trajectories *t, fc_fl_state *s
     const double deviation = sqrt(c->deviation[kind] / (double)seen[kind]);
     FC_CHECK(isfinite(deviation), NUMERIC, "the recorded states' deviation %d is %g", kind,
              deviation);
-    c->deviation[kind] = deviation > 1e-6 ? deviation : 1; /* all alike but for rounding */
+    c->deviation[kind] = within(deviation, LEAST_DEVIATION, INFINITY);
   }
   return FC_ERR_OK;
 }
@@ -92,7 +96,7 @@ fc_err fc_fldlt3_encode(const fc_fldlt3_code *c, const fc_fl_state *state, doubl
   look(state, c->rounds, room);
   for (int i = 0; i < S; i++) {
     const int kind = kind_of(c->devices, i);
-    x[i] = (float)((room[i] - c->mean[kind]) / c->deviation[kind]);
+    x[i] = (float)within((room[i] - c->mean[kind]) / c->deviation[kind], -LARGEST, LARGEST);
     FC_CHECK(isfinite(x[i]), NUMERIC, "number %d of the state before round %lld is %g", i,
              (long long)state->round, room[i]);
   }
