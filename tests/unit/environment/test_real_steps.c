@@ -202,6 +202,23 @@ static void alignments_add_up_to_the_slope(void **unused) {
   fc_scenario_destroy(&s);
 }
 
+/* Small steps on the same samples would lower the loss alike in each round. */
+static void every_round_draws_its_own_batches(void **unused) {
+  (void)unused;
+  static const uint8_t one[DEVICES] = {1};
+  fc_scenario *s = scenario_of("environment.iterations=1\nenvironment.learning_rate=1e-3");
+  fc_environment *e = open_at(s, WEIGHTS_SEED);
+  const fc_fl_state *state = fc_environment_state(e, 0);
+  const double start = state->loss[0];
+  step(e, one);
+  const double first = start - state->loss[0];
+  step(e, one);
+  const double second = start - first - state->loss[0];
+  assert_true(fabs(second - first) > 0.03 * fabs(first));
+  fc_environment_close(&e);
+  fc_scenario_destroy(&s);
+}
+
 static void a_rate_too_high_is_told(void **unused) {
   (void)unused;
   fc_scenario *s = scenario_of("");
@@ -242,6 +259,7 @@ int main(void) {
       cmocka_unit_test(an_idle_round_learns_nothing),
       cmocka_unit_test(the_printed_average_shrinks_the_model),
       cmocka_unit_test(alignments_add_up_to_the_slope),
+      cmocka_unit_test(every_round_draws_its_own_batches),
       cmocka_unit_test(a_rate_too_high_is_told),
       cmocka_unit_test(a_failed_allocation_leaves_nothing),
   };
