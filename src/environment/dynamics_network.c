@@ -1,7 +1,6 @@
 /* dynamics_network.c - the network of [TELLM, Algorithm 1, lines 5-8] for whole trajectories at
  * once: linear1, a GPT-2 decoder, linear2. What comes out for a value is its mean and ln of its
- * variance above the floor; the mean of what it is, not of how it changes: in recorded trajectories
- * both do about as well one step ahead, but sums of changes drift away in episodes that run freely.
+ * variance above the floor; the mean of the value itself, not of its change.
  */
 #include "dynamics.h"
 #include "fedcell/fc_mem.h"
