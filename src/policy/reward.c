@@ -55,15 +55,19 @@ struct fc_reward {
   void *own;
 };
 
+static const fc_reward_source *find(const char *name) {
+  const fc_reward_source *found = sources[0];
+  for (size_t i = 1; i < SOURCES; i++)
+    if (strcmp(sources[i]->name, name) == 0) found = sources[i];
+  return found;
+}
+
 fc_err fc_reward_create(const fc_reward_context *c, fc_reward **out) {
-  const char *name = fc_config_string(c->cfg, "reward.source");
   fc_reward *r = NULL;
-  size_t i = 0;
-  while (strcmp(sources[i]->name, name) != 0) i++;
   *out = NULL;
   fc_err err = fc_alloc(1, sizeof *r, &r);
   if (err == FC_ERR_OK) {
-    *r = (fc_reward){.comm = c->comm, .source = sources[i]};
+    *r = (fc_reward){.comm = c->comm, .source = find(fc_config_string(c->cfg, "reward.source"))};
     if (r->source->create) err = r->source->create(c, &r->own);
   }
   err = fc_agree(c->comm, err);

@@ -1,5 +1,6 @@
 /* reward_judge.c - rewards from outside: a command at the other end of a pipe, or a file of scores.
  * Rank 0 asks, as a judge may be one program on one machine; without either the rule stands in. */
+#include "fedcell/fc_log.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_timer.h"
 #include "json_lines.h"
@@ -221,6 +222,8 @@ static fc_err judge_create(const fc_reward_context *c, void **own) {
                .file = fc_config_string(c->cfg, "reward.judge_scores"),
                .timeout_s = fc_config_real(c->cfg, "reward.judge_timeout_s")};
   *own = j;
+  if (!*j->command && !*j->file)
+    fc_log(FC_LOG_WARNING, "no judge is named (reward.judge): the rule stands in for it");
   if (*j->command || !*j->file) return FC_ERR_OK;
   j->scores = json_object();
   FC_CHECK(j->scores, NOMEM, "out of memory");

@@ -36,7 +36,7 @@ typedef struct {
 fc_err fc_train_settings_read(const fc_config *cfg, const fc_scenario *s, const char *algorithm,
                               fc_train_settings *out);
 
-/* ---- answers of an iteration (train_play.c) -------------------------------------------------
+/* ---- answers of an iteration (train_play.c) ----------------------------------------------------
  */
 
 /* Of all ranks, on all ranks; answer i = episode * rounds + (round - 1). */
@@ -51,8 +51,8 @@ typedef struct {
   uint8_t *invalid;             /* (n) */
   double *rule;                 /* (n) the environment's reward */
   double *accuracy, *energy_j;  /* (n) of the round */
-  /* (n) what it is trained with: rewards with penalty; the value head's outputs when it was given
-   * and what they should have been (PPO). */
+  /* (n) what is learned from it: the reward with its penalty; PPO: what the value head said then
+   * and what it should have said. */
   double *reward, *advantage, *value, *returns;
   double *old, *reference; /* (n, answer_max) ln p of the tokens when given, of the reference */
 } fc_answers;
@@ -73,7 +73,7 @@ typedef struct {
 typedef fc_err fc_environment_opener(void *arg, int episodes, fc_environment **out);
 fc_err fc_play_create(fc_play *r, fc_environment_opener *open, void *arg);
 void fc_play_destroy(fc_play *r);
-/* Collective. Fills all of `a` up to energy_j; *seconds without waiting for other ranks. */
+/* Collective. Fills all of `a` up to energy_j, on all ranks alike. */
 fc_err fc_play_run(fc_play *r, int64_t iteration, const float *theta, fc_answers *a);
 
 /* ---- passes over answers (train_pass.c) --------------------------------------------------------
@@ -90,7 +90,6 @@ fc_text_pair fc_answers_get(const fc_answers *a, int64_t i);
 /* One thread's workspace and batch. */
 typedef struct {
   fc_work *work;
-  int64_t capacity;
   fc_batch batch;
   int64_t *start;
   int32_t *tokens, *targets;

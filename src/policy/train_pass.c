@@ -57,7 +57,7 @@ void fc_pass_add(fc_pass *p, fc_text_pair x, bool with_last) {
   int64_t first = p->start[p->batch.sequences], prompt = (int64_t)x.prefix->n + x.prompt_n;
   int64_t n = prompt + x.answer_n - !with_last;
   int32_t *tokens = p->tokens + first, *targets = p->targets + first;
-  memcpy(tokens, x.prefix->id, x.prefix->n * sizeof *tokens);
+  if (x.prefix->n > 0) memcpy(tokens, x.prefix->id, x.prefix->n * sizeof *tokens);
   memcpy(tokens + x.prefix->n, x.prompt, (size_t)x.prompt_n * sizeof *tokens);
   memcpy(tokens + prompt, x.answer, (size_t)(n - prompt) * sizeof *tokens);
   for (int64_t r = 0; r < n; r++) targets[r] = FC_TARGET_IGNORE;

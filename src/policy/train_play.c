@@ -2,7 +2,6 @@
  * side, and ranks then give each other what came of them. Answers, and so all that follows from
  * them, depend on the episode alone, not on who plays it. */
 #include "fedcell/fc_mem.h"
-#include "fedcell/fc_timer.h"
 #include "train.h"
 #include <string.h>
 

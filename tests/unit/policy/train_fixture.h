@@ -51,16 +51,14 @@ static inline fc_err open_toy(void *arg, int episodes, fc_environment **out) {
 
 /* settings: "key=value", one a line. */
 static inline fc_config *train_config(const char *prompts, const char *settings) {
-  static const char *const small[] = {"environment.rounds=3",    "environment.sigma=1",
-                                      "policy.agent=eps-greedy", "policy.layers=2",
-                                      "policy.width=32",         "policy.heads=2",
-                                      "policy.ffn=64",           "policy.precision=f32",
-                                      "warm_up.steps=120",       "warm_up.batch=16",
-                                      "warm_up.micro_batch=4",   "warm_up.learning_rate=5e-3",
-                                      "grpo.episodes=32",        "grpo.iterations=20",
-                                      "grpo.minibatch=48",       "grpo.micro_batch=6",
-                                      "grpo.learning_rate=1e-3", "grpo.gamma=0",
-                                      "grpo.clip_norm=1",        "grpo.value.learning_rate=1e-2"};
+  static const char *const small[] = {
+      "environment.rounds=3", "environment.sigma=1",     "policy.agent=eps-greedy",
+      "policy.layers=2",      "policy.width=32",         "policy.heads=2",
+      "policy.ffn=64",        "policy.precision=f32",    "warm_up.steps=120",
+      "warm_up.batch=16",     "warm_up.micro_batch=4",   "warm_up.learning_rate=5e-3",
+      "grpo.episodes=32",     "grpo.iterations=20",      "grpo.minibatch=48",
+      "grpo.micro_batch=6",   "grpo.learning_rate=1e-3", "grpo.gamma=0",
+      "grpo.clip_norm=1",     "grpo.epochs=2",           "grpo.value.learning_rate=1e-2"};
   static const fc_option seed[] = {
       {"data.seed", FC_OPT_INT, "", "1", 0, 1e9, NULL, "as the run's table has it"}};
   const fc_option_table tables[] = {
