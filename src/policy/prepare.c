@@ -189,12 +189,30 @@ static fc_err train(chain *c, const char *folder) {
   return err;
 }
 
+static fc_err train_fldlt3(chain *c, const char *folder) {
+  static const fc_log_kind *const kinds[] = {&fc_log_training};
+  const fc_train_request request = train_request(c);
+  fc_train_report *reports = NULL;
+  int64_t n = 0;
+  fc_dynamics *d = NULL;
+  fc_err err = need_dynamics(c, &d);
+  if (err == FC_ERR_OK)
+    err = fc_fldlt3_train(c->comm, c->cfg, c->scenario, d, c->trajectories, &request, folder,
+                          &reports, &n);
+  if (err == FC_ERR_OK) err = log_reports(c, reports, n);
+  if (err == FC_ERR_OK) err = write_log(c, folder, kinds, 1);
+  fc_free(reports);
+  fc_dynamics_destroy(&d);
+  return err;
+}
+
 /* All but the first write into a folder. */
 static fc_err (*const makers[FC_STAGES])(chain *c, const char *folder) = {
     [FC_STAGE_DYNAMICS] = learn_dynamics,
     [FC_STAGE_WARM_UP] = warm_up,
     [FC_STAGE_GRPO] = train,
-    [FC_STAGE_PPO] = train};
+    [FC_STAGE_PPO] = train,
+    [FC_STAGE_FLDLT3] = train_fldlt3};
 
 /* ---- the chain ------------------------------------------------------------------------------- */
 

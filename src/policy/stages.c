@@ -37,7 +37,9 @@ static const struct {
     [FC_STAGE_PPO] = {.name = "ppo",
                       .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS) | NEEDS(WARM_UP),
                       .tables = {&fc_grpo_options, &fc_reward_options}},
-    [FC_STAGE_FLDLT3] = {.name = "fldlt3", .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS)},
+    [FC_STAGE_FLDLT3] = {.name = "fldlt3",
+                         .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS),
+                         .tables = {&fc_fldlt3_options}},
 };
 
 const char *fc_stage_name(fc_stage stage) {
