@@ -26,11 +26,14 @@ static void one_line(const fc_progress *p, const fc_round_report *r, double now,
   fc_app_human(energy, r->total_energy_j, "J");
   fc_app_human(rate, r->wall_time_s > 0 ? r->tokens / r->wall_time_s : 0.0, "tokens/s");
   int n = snprintf(line, size, "round %lld/%lld", (long long)r->round, (long long)r->rounds);
-  if (r->round > 0) n += snprintf(line + n, size - (size_t)n, "  train %.4f", r->train_loss);
-  if (!isnan(r->test_loss))
-    n += snprintf(line + n, size - (size_t)n, "  test %.4f  accuracy %.2f %%", r->test_loss,
-                  100 * r->test_accuracy);
-  snprintf(line + n, size - (size_t)n, "  simulated %s  %s  %s  %s left", sim, energy, rate, left);
+  if (r->round > 0 && !isnan(r->train_loss))
+    n += snprintf(line + n, size - (size_t)n, "  train %.4f", r->train_loss);
+  if (!isnan(r->test_loss)) n += snprintf(line + n, size - (size_t)n, "  test %.4f", r->test_loss);
+  if (!isnan(r->test_accuracy))
+    n += snprintf(line + n, size - (size_t)n, "  accuracy %.2f %%", 100 * r->test_accuracy);
+  n += snprintf(line + n, size - (size_t)n, "  simulated %s  %s", sim, energy);
+  if (r->tokens > 0) n += snprintf(line + n, size - (size_t)n, "  %s", rate);
+  snprintf(line + n, size - (size_t)n, "  %s left", left);
 }
 
 void fc_progress_round(void *progress, const fc_round_report *r) {

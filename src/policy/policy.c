@@ -34,6 +34,9 @@ fc_err fc_policy_check(fc_config *cfg) {
                     (long long)devices);
   if (fc_config_count(cfg, "environment.channels") != 2)
     fc_config_fault(cfg, "environment.channels", "must be two numbers: of the two convolutions");
+  if (fc_config_int(cfg, "grpo.rounds") > fc_config_int(cfg, "environment.rounds"))
+    fc_config_fault(cfg, "grpo.rounds", "must be at most environment.rounds = %lld",
+                    (long long)fc_config_int(cfg, "environment.rounds"));
   check_divides(cfg, "dynamics.heads", "dynamics.width");
   if (strcmp(fc_config_string(cfg, "policy.model"), "embedded") == 0) {
     check_divides(cfg, "policy.heads", "policy.width");

@@ -58,8 +58,8 @@ static void on_iteration(void *arg, const fc_train_report *r) {
   chain *c = arg;
   char line[LINE_SIZE];
   snprintf(line, sizeof line,
-           "reward %.4f, energy %.3g J, accuracy %.1f %%, invalid %.2f %%, KL %.3g", r->reward_mean,
-           r->energy_j, 100 * r->accuracy, 100 * r->invalid, r->kl_reference);
+           "reward %.4f, energy %.3g J, accuracy %.1f %%, invalid %.2f %%, KL of a step %.3g",
+           r->reward_mean, r->energy_j, 100 * r->accuracy, 100 * r->invalid, r->kl_old);
   tell(c, r->iteration, r->iterations, line);
 }
 
