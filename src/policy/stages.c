@@ -39,7 +39,7 @@ static const struct {
                       .tables = {&fc_grpo_options, &fc_reward_options}},
     [FC_STAGE_FLDLT3] = {.name = "fldlt3",
                          .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS),
-                         .tables = {&fc_fldlt3_options}},
+                         .tables = {&fc_grpo_options, &fc_fldlt3_options}},
 };
 
 const char *fc_stage_name(fc_stage stage) {
