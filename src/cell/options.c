@@ -115,4 +115,5 @@ static const fc_option population_options[] = {
      "tx_power_w, energy_per_flop_j, energy_kappa, memory_bytes, battery_j, speed_mps, pathloss_db "
      "(the whole loss), distance_m; what it does not name is drawn. Empty: none."},
 };
-const fc_option_table fc_population_options = FC_OPTION_TABLE("population: the devices", population_options);
+const fc_option_table fc_population_options =
+    FC_OPTION_TABLE("population: the devices", population_options);

@@ -213,7 +213,8 @@ fc_err fc_load_default(fc_config *cfg, fc_slot *slot);
 /* ---- dump.c ------------------------------------------------------------------------------ */
 /* A value as one line of YAML (flow style). */
 void fc_dump_value(fc_text *t, const fc_option *option, const fc_value *value);
-/* Every option that counts below its groups, groups in order of first mention. leaf writes one option. */
+/* Every option that counts below its groups, groups in order of first mention. leaf writes one
+ * option. */
 typedef void (*fc_dump_leaf)(fc_text *t, const fc_slot *slot, size_t indent, const char *key,
                              void *context);
 /* Before a group's heading; may be NULL. */

@@ -76,7 +76,8 @@ static const fc_option split_options[] = {
     {"data.device_test_fraction", FC_OPT_REAL, "", "0.0", 0.0, 0.9, NULL,
      "Part of each device's samples that it keeps for testing instead of training."},
 };
-const fc_option_table fc_split_options = FC_OPTION_TABLE("data: split over the devices", split_options);
+const fc_option_table fc_split_options =
+    FC_OPTION_TABLE("data: split over the devices", split_options);
 
 fc_split_settings fc_split_settings_read(const fc_config *cfg) {
   return (fc_split_settings){.split = fc_config_string(cfg, "data.split"),

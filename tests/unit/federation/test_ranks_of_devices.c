@@ -121,11 +121,8 @@ static void faults(void **state) {
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(more_memory_more_rank),
-    cmocka_unit_test(equal_devices_have_equal_ranks),
-    cmocka_unit_test(dealt_in_proportion),
-    cmocka_unit_test(what_crosses_the_link),
-    cmocka_unit_test(ranks_are_recorded),
-    cmocka_unit_test(faults),
+    cmocka_unit_test(more_memory_more_rank), cmocka_unit_test(equal_devices_have_equal_ranks),
+    cmocka_unit_test(dealt_in_proportion),   cmocka_unit_test(what_crosses_the_link),
+    cmocka_unit_test(ranks_are_recorded),    cmocka_unit_test(faults),
 };
 SINGLE_RANK_MAIN(tests)
