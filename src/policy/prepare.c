@@ -260,7 +260,9 @@ static fc_err make(chain *c, fc_stage s) {
   c->now = s;
   if (s != FC_STAGE_TRAJECTORIES) return make_folder(c, s);
   FC_TRY(fc_agree(c->comm, c->comm->rank == 0 ? fc_folder_make_parents(c->path[s]) : FC_ERR_OK));
-  return collect(c, c->path[s]);
+  FC_TRY(collect(c, c->path[s]));
+  if (c->comm->rank == 0) unlink(c->checkpoint[s]); /* the folders' makers remove their own */
+  return FC_ERR_OK;
 }
 
 static fc_err find_paths(chain *c) {

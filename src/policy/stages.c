@@ -33,10 +33,10 @@ static const struct {
                           .tables = {&fc_policy_options, &fc_warm_up_options}},
     [FC_STAGE_GRPO] = {.name = "grpo",
                        .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS) | NEEDS(WARM_UP),
-                       .tables = {&fc_grpo_options, &fc_reward_options}},
+                       .tables = {&fc_policy_options, &fc_grpo_options, &fc_reward_options}},
     [FC_STAGE_PPO] = {.name = "ppo",
                       .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS) | NEEDS(WARM_UP),
-                      .tables = {&fc_grpo_options, &fc_reward_options}},
+                      .tables = {&fc_policy_options, &fc_grpo_options, &fc_reward_options}},
     [FC_STAGE_FLDLT3] = {.name = "fldlt3",
                          .needs = NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS),
                          .tables = {&fc_grpo_options, &fc_fldlt3_options}},
@@ -75,9 +75,24 @@ static fc_err hash_prompts(const fc_config *cfg, uint64_t *hash) {
   return FC_ERR_OK;
 }
 
-/* Who is judged in the end, and where the prompts lie, changes nothing of what a stage makes. */
-static bool matters(const char *name) {
-  return strcmp(name, "policy.agent") != 0 && strcmp(name, "policy.prompts") != 0;
+/* Options in a stage's tables that change nothing of what it makes: who is judged in the end, where
+ * the prompts lie, how often checkpoints are written; and in the warm start of an embedded model,
+ * which trains all weights on given answers, how it is trained and speaks later. */
+static const struct {
+  const char *name;
+  bool matters_later;
+} indifferent[] = {{"policy.agent", false},          {"policy.prompts", false},
+                   {"grpo.checkpoint_every", false}, {"warm_up.checkpoint_every", false},
+                   {"policy.lora_rank", true},       {"policy.lora_alpha", true},
+                   {"policy.temperature", true},     {"policy.top_p", true},
+                   {"policy.precision", true}};
+
+static bool matters(const fc_config *cfg, fc_stage stage, const char *name) {
+  const bool is_embedded = strcmp(fc_config_string(cfg, "policy.model"), "embedded") == 0;
+  for (size_t i = 0; i < sizeof indifferent / sizeof *indifferent; i++)
+    if (strcmp(indifferent[i].name, name) == 0)
+      return indifferent[i].matters_later && !(stage == FC_STAGE_WARM_UP && is_embedded);
+  return true;
 }
 
 static fc_err hash_stage(const fc_config *cfg, fc_stage stage, uint64_t *hash) {
@@ -87,7 +102,7 @@ static fc_err hash_stage(const fc_config *cfg, fc_stage stage, uint64_t *hash) {
   for (int t = 0; t < TABLES_MAX && stages[stage].tables[t]; t++)
     for (size_t i = 0; i < stages[stage].tables[t]->n; i++) {
       const char *name = stages[stage].tables[t]->options[i].name;
-      if (matters(name)) FC_TRY(hash_option(cfg, name, hash));
+      if (matters(cfg, stage, name)) FC_TRY(hash_option(cfg, name, hash));
     }
   return stages[stage].reads_prompts ? hash_prompts(cfg, hash) : FC_ERR_OK;
 }
@@ -103,10 +118,4 @@ fc_err fc_stage_path(const fc_config *cfg, fc_stage stage, char **path) {
                          stages[stage].ending ? stages[stage].ending : "");
   fc_free(cache);
   return err;
-}
-
-fc_err fc_policy_stage(const fc_config *cfg, const char *stage, char **path) {
-  for (int s = 0; s < FC_STAGES; s++)
-    if (strcmp(stages[s].name, stage) == 0) return fc_stage_path(cfg, (fc_stage)s, path);
-  return fc_fail(FC_ERR_USAGE, "%s is no stage", stage);
 }
