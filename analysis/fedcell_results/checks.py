@@ -19,8 +19,7 @@ def _left_out(runs):
 def _unfinished(runs):
     for run in runs:
         if run.is_checkpoint:
-            planned = run.option("federation.rounds", "?")
-            yield f"{runs.name_of(run)} is unfinished: round {run.last_round} of {planned}."
+            yield f"{runs.name_of(run)} is unfinished: {run.progress}."
 
 
 def _of_different_programs(runs):

@@ -168,7 +168,7 @@ def _run_rows(runs, figures):
             "name": runs.name_of(run),
             "group": runs.group_of(run),
             "seed": run.option("seed", "-"),
-            "rounds": f"{run.last_round} of {run.option('federation.rounds', '?')}",
+            "rounds": f"{run.last_round} of {run.planned_rounds}",
             "cells": list(texts.loc[runs.name_of(run)]),
             "written": run.provenance.get("written", "-"),
         }

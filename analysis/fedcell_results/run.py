@@ -199,6 +199,20 @@ class Run:
     def last_round(self):
         return int(self.rounds.index.max()) if len(self.rounds) else 0
 
+    @property
+    def planned_rounds(self):
+        """Of a trial, where it is a policy's; "?" where the file does not tell."""
+        names = ("federation.rounds", "evaluation.rounds", "environment.rounds")
+        return next((n for n in map(self.option, names) if n), "?")
+
+    @property
+    def progress(self):
+        """How far an unfinished run is: "round 3 of 10", or "trial 3 of 10" of a policy."""
+        if self.trials is None:
+            return f"round {self.last_round} of {self.planned_rounds}"
+        done = self.trials.index.get_level_values("trial").nunique()
+        return f"trial {done} of {self.option('evaluation.trials', '?')}"
+
     def __repr__(self):
         return f"<Run {self.path}: {self.label}, {len(self.rounds)} rows>"
 

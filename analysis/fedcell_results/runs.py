@@ -171,7 +171,7 @@ class Runs(collections.abc.Sequence):
         options = [SEED, *(options or self.factors)]
         parts = []
         for run, frame in zip(self, frames):
-            part = frame.reset_index() if frame.index.name else frame.copy()
+            part = frame.reset_index() if any(frame.index.names) else frame.copy()
             head = {"run": self.name_of(run), "group": self.group_of(run)}
             head.update({name: run.settings.get(name) for name in options})
             for place, (name, value) in enumerate(head.items()):
@@ -186,6 +186,11 @@ class Runs(collections.abc.Sequence):
         """The rounds of all runs, one row a run and round; options: more settings as columns
         (default: those that tell the runs apart)."""
         return self._long([run.rounds for run in self], options)
+
+    def trials(self, *options):
+        """One row a run, trial and round; of policies alone."""
+        judged = Runs([run for run in self if run.trials is not None])
+        return judged._long([run.trials for run in judged], options)
 
     def participation(self, *options):
         """One row a run, round and participant."""
@@ -216,8 +221,7 @@ def open_files(paths):
         try:
             run = Run(path)
             if run.is_checkpoint:
-                planned = run.option("federation.rounds", "?")
-                aside.append((path, f"unfinished: round {run.last_round} of {planned}"))
+                aside.append((path, f"unfinished: {run.progress}"))
             elif run.config is not None and run.provenance is not None:  # all is readable
                 runs.append(run)
         except ResultError as error:

@@ -16,6 +16,7 @@ from .units import PER_CENT
 
 LEVEL = 0.95
 BAND_POINTS = 100
+ROUNDING = 9  # decimals of per cent; beyond, differences are the arithmetic's own
 
 
 class Interval(typing.NamedTuple):
@@ -95,6 +96,7 @@ def paired_differences(
         differences = part.loc[both] - bases
         if relative:
             differences = 100 * differences / bases.where(bases != 0)
+            differences = differences.round(ROUNDING)
         for name in names:
             found = interval(differences[name], level)._asdict()
             rows.append({by: key, "baseline": baseline, "quantity": name, **found})

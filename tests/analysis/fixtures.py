@@ -182,6 +182,21 @@ for seed in 1 2; do
   done
 done
 """
+# The same for the sweeps tellm-*: the policies are hardly trained, and some agents left out.
+TELLM_RUNS = """
+mkdir -p "$TEST_TMP"/results/tellm-{main,training,scenario2,qos,generality}
+point() { # FOLDER NAME AGENT OPTION...
+  "$FEDCELL" run "$policy" --quiet --set policy.agent="$3" "${@:4}" \\
+    --output "$TEST_TMP/results/tellm-$1/$2.h5" || exit 1
+}
+for agent in fedavg eps-greedy fldlt3 ppo grpo exhaustive; do point main $agent $agent; done
+for agent in fedavg fldlt3 grpo; do point scenario2 $agent $agent --set evaluation.scenario=2; done
+for agent in fldlt3 ppo; do point qos $agent $agent --set evaluation.deadline_s=20; done
+for agent in grpo ppo; do point training $agent $agent; done
+point training token grpo --set grpo.ratio=token
+for deadline in 10 15; do point generality $deadline fedavg --set evaluation.deadline_s=$deadline; done
+point generality alpha fedavg --set evaluation.alpha=2
+"""
 
 
 @functools.cache
@@ -215,3 +230,8 @@ def jcpba_results():
 def switching_results():
     """The same for the sweeps switching-*."""
     return pathlib.Path(_made(SWITCHING_RUNS).name) / "results"
+
+
+def tellm_results():
+    """The same for the sweeps tellm-*."""
+    return pathlib.Path(_made(TELLM_RUNS).name) / "results"

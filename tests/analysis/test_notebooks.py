@@ -14,16 +14,18 @@ import nbclient
 import nbformat
 
 from fedcell_results import open_folder, open_run
-from fixtures import PROGRAM, ROOT, jcpba_results, real_results, switching_results
+from fixtures import PROGRAM, ROOT, jcpba_results, real_results, switching_results, tellm_results
 
 NOTEBOOKS = sorted((ROOT / "analysis").glob("*.ipynb"))
 RESULTS = {
     "quickstart.ipynb": real_results,
     "jcpba.ipynb": jcpba_results,
     "switching.ipynb": switching_results,
+    "tellm.ipynb": tellm_results,
 }
 JCPBA = ROOT / "analysis" / "jcpba.ipynb"
 SWITCHING = ROOT / "analysis" / "switching.ipynb"
+TELLM = ROOT / "analysis" / "tellm.ipynb"
 SECONDS_A_CELL = 120
 
 
@@ -182,6 +184,85 @@ class SwitchingTest(unittest.TestCase):
         steps = open_folder(switching_results() / "switching-bandwidth").rounds()["bandwidth_steps"]
         self.assertIn(f"At most {steps.max():g} trial delays", texts(notebook, "bandwidth-table"))
         self.assertEqual(texts(notebook, "bound-table").count("<td>100 %</td>"), 5)
+
+
+class TellmTest(unittest.TestCase):
+    def test_without_results_says_how_to_make_them_and_goes_on(self):
+        with tempfile.TemporaryDirectory() as empty:
+            shown = texts(execute(TELLM, empty))
+        for name in ("main", "training", "scenario2", "qos", "generality"):
+            self.assertIn(f"`jobs/sweep-local.sh jobs/sweeps/tellm-{name}.yaml` makes them", shown)
+
+    def test_some_runs_only(self):
+        """Sweeps that have just begun: one agent here, another there, one setting."""
+        with tempfile.TemporaryDirectory() as begun:
+            for name in ("main/fedavg", "scenario2/grpo", "training/ppo", "generality/alpha"):
+                there = pathlib.Path(begun) / f"tellm-{name}.h5"
+                there.parent.mkdir()
+                shutil.copy(tellm_results() / f"tellm-{name}.h5", there)
+            notebook = execute(TELLM, begun)
+        self.assertIn("<th>fedavg</th>", texts(notebook, "main-table"))
+        self.assertEqual(texts(notebook, "claims-table"), "")
+        self.assertIn("No results of `exhaustive`", texts(notebook, "exhaustive-table"))
+        self.assertNotIn("Change from Fig. 5", texts(notebook))
+        self.assertIn("`evaluation.alpha`, trained with **0.5**. \n", texts(notebook) + "\n")
+        self.assertNotIn("`evaluation.deadline_s`", texts(notebook))
+
+    def test_claims_and_bounds_are_judged(self):
+        """With CWPEM of three trials that a person can compare, and a bound that is sound or not."""
+        ends = {
+            "grpo": [1.0, 1.2, 1.4],  # 1.2 ± 0.50
+            "ppo": [0.1, 0.2, 0.3],  # 0.2 ± 0.25
+            "fedavg": [1.1, 1.1, 1.1],
+            "eps-greedy": [0.5, 0.5, 0.51],
+            "fldlt3": [0.25, 0.25, 0.25],
+        }
+        with tempfile.TemporaryDirectory() as changed:
+            for name in ("main", "training"):
+                folder = pathlib.Path(changed) / f"tellm-{name}"
+                shutil.copytree(tellm_results() / folder.name, folder)
+            for agent, values in ends.items():
+                with h5py.File(folder.parent / "tellm-main" / f"{agent}.h5", "r+") as file:
+                    file["rounds/cwpem"][4::5] = values  # rounds 0 to 4 of each trial
+            with h5py.File(folder / "grpo.h5", "r+") as file:
+                file["fidelity/return_mae"][...] = [0.1, 0.5, 2.0]
+                file["fidelity/bound"][...] = [0.0, 10.0, 60.0]
+                file["fidelity/vacuous"][...] = [0, 0, 1]
+            notebook = execute(TELLM, changed)
+        claims = texts(notebook, "claims-table")
+        row = claims.split("<th>highest CWPEM</th>")[1].split("</tr>")[0]
+        self.assertIn("<td>yes; overlap: fedavg</td>", row)
+        self.assertIn("<td>behind fldlt3 (overlap), eps-greedy, fedavg</td>", row)
+        row = claims.split("<th>fedavg</th>")[1].split("</tr>")[0]
+        self.assertRegex(row, r"<td>-0.10 ± 0.50</td>\s*<td>overlap</td>")  # 0.1, -0.1, -0.3
+        row = claims.split("<th>eps-greedy</th>")[1].split("</tr>")[0]
+        self.assertRegex(row, r"<td>-0.70 ± 0.48</td>\s*<td>apart</td>")
+        bounds = texts(notebook, "fidelity-table")
+        self.assertIn("says something up to 2 rounds", bounds)
+        for row, said in zip(bounds.split("<tr>")[2:], ("no no", "yes no", "yes yes")):
+            holds, vacuous = said.split()
+            self.assertRegex(row, rf"<td>{holds}</td>\s*<td>{vacuous}</td>")
+
+    def test_figures_are_those_of_the_files(self):
+        notebook = execute(TELLM, tellm_results())
+        folder = tellm_results() / "tellm-main"
+        ends = {
+            name: open_run(folder / f"{name}.h5").trials["cwpem"].to_numpy()[4::5]
+            for name in ("fedavg", "exhaustive")
+        }
+        far = (100 * (ends["fedavg"] / ends["exhaustive"] - 1)).mean()
+        self.assertLess(far, -1)
+        row = texts(notebook, "exhaustive-table").split("<th>fedavg</th>")[1].split("</tr>")[0]
+        self.assertRegex(row, rf"<td>{far:.0f} ± \d+ %</td>")
+        samples = open_run(folder / "grpo.h5").profile["samples"]
+        text = texts(notebook, "data-figure")
+        self.assertIn(f"6 devices hold {samples.min()} to {samples.max()} samples", text)
+        self.assertIn("From 10 to 15: accuracy 0 %, energy -", texts(notebook, "generality-table"))
+        self.assertIn("`fldlt3` takes", texts(notebook, "scenario2-figure"))
+        self.assertIn("<td>100 %</td>", texts(notebook, "main-table"))  # invalid answers
+        self.assertIn(
+            "0 % of the likeliest answers are valid", texts(notebook, "diagnostics-table")
+        )
 
 
 if __name__ == "__main__":

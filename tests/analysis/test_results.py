@@ -37,7 +37,8 @@ class PolicyTest(FolderTest):
         self.assertEqual(list(rounds.index), [0, 1, 2])
         self.assertAlmostEqual(rounds.loc[2, "cwpem"], 0.7)
         self.assertEqual(rounds.loc[1, "energy_j"], 2.0)
-        self.assertTrue(numpy.isnan(rounds.loc[1, "reward"]))  # not the mean of those that are known
+        # not the mean of those that are known
+        self.assertTrue(numpy.isnan(rounds.loc[1, "reward"]))
         self.assertEqual(rounds.attrs["units"]["energy_j"], "J")
         self.assertEqual(self.run_.last_round, 2)
 
@@ -45,6 +46,28 @@ class PolicyTest(FolderTest):
         self.assertEqual(self.run_.trials.loc[(1, 2), "cwpem"], 0.9)
         self.assertEqual(len(self.run_.trials), 6)
         self.assertEqual(self.run_.labels.shape, (4, 2))
+
+    def test_trials_of_many(self):
+        write_run(self.folder / "b.h5", method="local")  # no policy
+        table = open_folder(self.folder).trials("policy.agent")
+        self.assertEqual(len(table), 6)
+        self.assertEqual(list(table["trial"]), [0, 0, 0, 1, 1, 1])
+        self.assertEqual(list(table["round"]), [0, 1, 2, 0, 1, 2])
+        self.assertEqual(set(table["policy.agent"]), {"grpo"})
+        self.assertEqual(table.attrs["units"]["energy_j"], "J")
+
+    def test_a_checkpoint_tells_its_trials(self):
+        with h5py.File(self.path, "a") as file:
+            config = file["provenance"].attrs["config"].replace("federation:", "ours:")
+            config += "evaluation: {trials: 5, rounds: 0}\nenvironment: {rounds: 2}\n"
+            file["provenance"].attrs["config"] = config
+            file.create_group("state")
+        run = open_run(self.path)
+        self.assertEqual(run.progress, "trial 2 of 5")
+        self.assertEqual(run.planned_rounds, 2)
+        self.assertEqual(
+            dict(open_folder(self.folder).set_aside)[self.path], "unfinished: trial 2 of 5"
+        )
 
     def test_the_agent_is_the_method(self):
         self.assertEqual(self.run_.label, "toy, grpo")

@@ -100,6 +100,11 @@ class TablesTest(FolderTest):
         self.assertAlmostEqual(row["high"] - row["mean"], half, places=3)
         self.assertEqual(list(text_table(found).loc["local"]), ["-33 ± 57 %", "0 %"])
 
+    def test_what_the_arithmetic_alone_makes_is_no_difference(self):
+        self.table["energy_j"] = [0.1, 0.7, 0.1 * 3 / 3, 0.7 * 3 / 3]
+        row = paired_differences(self.table, "fedlora", columns=["energy_j"], relative=True).iloc[0]
+        self.assertEqual((row["mean"], row["low"], row["high"]), (0.0, 0.0, 0.0))
+
     def test_nothing_is_no_base_to_compare_with(self):
         self.table["energy_j"] = self.table["energy_j"].where(self.table["group"] == "local", 0.0)
         found = paired_differences(self.table, "fedlora", columns=["energy_j"], relative=True)

@@ -30,6 +30,22 @@ federation: {method: fedlora, rounds: 6, participants: 5, local: {iterations: 2,
 checkpoint: {every_rounds: 2}
 YAML
 
+# The same with agents that choose: 6 devices, four rounds, a policy that learns next to nothing.
+policy=$TEST_TMP/policy.yaml
+cat >"$policy" <<'YAML'
+study: policy
+experiment: policy
+seed: 3
+data: {dataset: generated-digits, samples: 900, test_samples: 60, split: both, alpha: 0.5, size_alpha: 1, min_samples: 64}
+environment: {devices: 6, rounds: 4, iterations: 2, batch: 8, channels: [2, 2], hidden: 8, probe_samples: 8, select_min: 2}
+trajectories: {count: 4}
+dynamics: {layers: 1, width: 16, heads: 2, epochs: 3, batch: 2}
+policy: {agent: grpo, layers: 1, width: 32, heads: 2, ffn: 64}
+warm_up: {steps: 4, batch: 4}
+grpo: {iterations: 2, episodes: 4, minibatch: 8, checkpoint_every: 1}
+evaluation: {trials: 3}
+YAML
+
 # settings_of METHOD: what it needs beyond the small configuration, into the array `settings`.
 settings_of() {
   settings=(--set federation.method="$1")

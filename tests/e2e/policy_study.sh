@@ -3,21 +3,6 @@
 # kept; killed training goes on; results check and rerun; faults are told.
 . tests/e2e/common.sh
 
-policy=$TEST_TMP/policy.yaml
-cat >"$policy" <<'YAML'
-study: policy
-experiment: policy
-seed: 3
-data: {dataset: generated-digits, samples: 900, test_samples: 60, split: both, alpha: 0.5, size_alpha: 1, min_samples: 64}
-environment: {devices: 6, rounds: 4, iterations: 2, batch: 8, channels: [2, 2], hidden: 8, probe_samples: 8, select_min: 2}
-trajectories: {count: 4}
-dynamics: {layers: 1, width: 16, heads: 2, epochs: 3, batch: 2}
-policy: {agent: grpo, layers: 1, width: 32, heads: 2, ffn: 64}
-warm_up: {steps: 4, batch: 4}
-grpo: {iterations: 2, episodes: 4, minibatch: 8, checkpoint_every: 1}
-evaluation: {trials: 3}
-YAML
-
 # 1 rank, and 3 ranks with a cache of their own
 fedcell_on 1 run "$policy" --quiet --output "$TEST_TMP/one.h5" >"$TEST_TMP/out"
 grep -q 'CWPEM' "$TEST_TMP/out" || fail "no summary: $(cat "$TEST_TMP/out")"
