@@ -34,4 +34,4 @@ expect_failure 2 "means something in study: federation alone" "$FEDCELL" check "
 expect_failure 2 "must be at most environment.devices = 6" "$FEDCELL" check "$policy" --set environment.select_min=7
 expect_failure 1 "llama-missing" "$FEDCELL" run "$policy" --set policy.model=llama-missing --output "$TEST_TMP/x.h5"
 "$FEDCELL" check "$policy" --json | "$(fedcell_python)" -c \
-  'import json, sys; e = json.load(sys.stdin); assert e["policy_weights"] > 1e4 and e["training_flop"] > 1e9, e'
+  'import json, sys; e = json.load(sys.stdin); assert e["policy_weights"] > 1e4 and e["training_flop"] > 5e8, e'
