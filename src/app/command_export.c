@@ -34,6 +34,11 @@ static fc_err export(const fc_comm *comm, const fc_arguments *a, fc_config *cfg)
 fc_err fc_command_export(const fc_comm *comm, const fc_arguments *a) {
   fc_config *cfg = NULL;
   fc_err err = fc_result_config(comm, a->operand, &cfg);
+  if (err == FC_ERR_OK && fc_study_of(cfg) != &fc_study_federation)
+    err = fc_fail(FC_ERR_USAGE,
+                  "%s holds trials of a policy and no adapter; the policy itself is a Hugging Face "
+                  "folder already: fedcell pretrain tells where",
+                  a->operand);
   if (err == FC_ERR_OK) err = export(comm, a, cfg);
   fc_config_destroy(&cfg);
   return err;

@@ -56,6 +56,8 @@ static fc_err read_rounds(const fc_store_reader *r, run *out) {
   int64_t n = 0;
   FC_CHECK(!fc_store_has(r, "/state"), USAGE, "%s is a checkpoint: only finished runs compare",
            out->path);
+  FC_CHECK(fc_store_has(r, "/rounds/test_loss"), USAGE,
+           "%s holds trials of a policy: only runs of study: federation compare", out->path);
   FC_TRY(fc_store_count(r, "/rounds/round", &n));
   FC_CHECK(n > 0, DATA, "%s has no rounds", out->path);
   FC_TRY(fc_table_create(columns, COLUMNS, &out->rounds));

@@ -30,6 +30,8 @@ done
 
 # faults
 expect_failure 2 "policy.agent = fedavg is not trained" "$FEDCELL" pretrain "$policy" --set policy.agent=fedavg
+expect_failure 2 "holds trials of a policy and no adapter" "$FEDCELL" export "$TEST_TMP/one.h5" "$TEST_TMP/adapter"
+expect_failure 2 "holds trials of a policy: only runs" "$FEDCELL" compare "$TEST_TMP/one.h5"
 expect_failure 2 "means something in study: federation alone" "$FEDCELL" check "$policy" --set federation.rounds=3
 expect_failure 2 "must be at most environment.devices = 6" "$FEDCELL" check "$policy" --set environment.select_min=7
 expect_failure 1 "llama-missing" "$FEDCELL" run "$policy" --set policy.model=llama-missing --output "$TEST_TMP/x.h5"
