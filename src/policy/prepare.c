@@ -18,6 +18,7 @@ typedef struct {
   fc_trajectories *trajectories; /* NULL until a stage needs them */
   char *path[FC_STAGES], *checkpoint[FC_STAGES];
   fc_stage now;
+  char *aside;      /* its product until it is published */
   fc_table *log[2]; /* of the present stage, rows on rank 0 */
   fc_err log_err;
 } chain;
@@ -69,13 +70,30 @@ static fc_err begin_log(chain *c, int i, const fc_log_kind *kind) {
 }
 
 /* Collective. */
-static fc_err write_log(chain *c, const char *folder, const fc_log_kind *const *kinds, int n) {
+static fc_err write_log(chain *c, const fc_log_kind *const *kinds, int n) {
   FC_TRY(fc_agree(c->comm, c->log_err));
-  return fc_log_write(c->comm, c->cfg, c->request, folder, kinds, c->log, n);
+  return fc_log_write(c->comm, c->cfg, c->request, c->aside, kinds, c->log, n);
 }
 
 static void drop_logs(chain *c) {
   for (int i = 0; i < 2; i++) fc_table_destroy(&c->log[i]);
+}
+
+/* Collective. An empty folder beside the final one, its name on all ranks: where the stage's
+ * product goes. Opened once that is made, so that what is killed in training leaves none. */
+static fc_err open_folder(chain *c) {
+  enum { PATH_SIZE = 4096 };
+  char name[PATH_SIZE] = "";
+  fc_err err = FC_ERR_OK;
+  if (c->comm->rank == 0) {
+    err = fc_folder_begin(c->path[c->now], &c->aside);
+    if (err == FC_ERR_OK && snprintf(name, sizeof name, "%s", c->aside) >= PATH_SIZE)
+      err = fc_fail(FC_ERR_USAGE, "%s: the path is too long", c->aside);
+  }
+  FC_TRY(fc_agree(c->comm, err));
+  FC_TRY(fc_comm_broadcast(c->comm, name, sizeof name, 0));
+  if (c->comm->rank != 0) err = fc_format(&c->aside, "%s", name);
+  return fc_agree(c->comm, err);
 }
 
 /* ---- the stages ------------------------------------------------------------------------------ */
@@ -117,7 +135,7 @@ static fc_err measure_fidelity(chain *c, const fc_dynamics *d) {
   return fc_agree(c->comm, err);
 }
 
-static fc_err learn_dynamics(chain *c, const char *folder) {
+static fc_err learn_dynamics(chain *c) {
   static const fc_log_kind *const kinds[] = {&fc_log_dynamics, &fc_log_fidelity};
   const fc_dynamics_request request = {on_epoch, c, c->checkpoint[FC_STAGE_DYNAMICS],
                                        c->request->stop};
@@ -125,18 +143,20 @@ static fc_err learn_dynamics(chain *c, const char *folder) {
   for (int i = 0; i < 2; i++) FC_TRY(begin_log(c, i, kinds[i]));
   fc_err err = fc_dynamics_train(c->comm, c->cfg, c->scenario, c->trajectories, &request, &d);
   if (err == FC_ERR_OK) err = measure_fidelity(c, d);
+  if (err == FC_ERR_OK) err = open_folder(c);
   if (err == FC_ERR_OK)
-    err = fc_agree(c->comm, c->comm->rank == 0 ? fc_dynamics_save(d, folder) : FC_ERR_OK);
-  if (err == FC_ERR_OK) err = write_log(c, folder, kinds, 2);
+    err = fc_agree(c->comm, c->comm->rank == 0 ? fc_dynamics_save(d, c->aside) : FC_ERR_OK);
+  if (err == FC_ERR_OK) err = write_log(c, kinds, 2);
   fc_dynamics_destroy(&d);
   return err;
 }
 
-static fc_err save_llm(chain *c, const fc_llm *llm, const char *folder) {
-  return fc_agree(c->comm, c->comm->rank == 0 ? fc_llm_save(llm, NULL, NULL, folder) : FC_ERR_OK);
+static fc_err save_llm(chain *c, const fc_llm *llm) {
+  FC_TRY(open_folder(c));
+  return fc_agree(c->comm, c->comm->rank == 0 ? fc_llm_save(llm, NULL, NULL, c->aside) : FC_ERR_OK);
 }
 
-static fc_err warm_up(chain *c, const char *folder) {
+static fc_err warm_up(chain *c) {
   static const fc_log_kind *const kinds[] = {&fc_log_warm_up};
   const fc_warm_request request = {on_warm_step, c, c->checkpoint[FC_STAGE_WARM_UP],
                                    c->request->stop};
@@ -145,8 +165,8 @@ static fc_err warm_up(chain *c, const char *folder) {
   fc_err err = fc_agree(c->comm, fc_llm_create(c->cfg, c->scenario, c->trajectories, &llm));
   if (err == FC_ERR_OK)
     err = fc_llm_warm_up(c->comm, c->cfg, c->scenario, c->trajectories, &request, llm);
-  if (err == FC_ERR_OK) err = save_llm(c, llm, folder);
-  if (err == FC_ERR_OK) err = write_log(c, folder, kinds, 1);
+  if (err == FC_ERR_OK) err = save_llm(c, llm);
+  if (err == FC_ERR_OK) err = write_log(c, kinds, 1);
   fc_llm_destroy(&llm);
   return err;
 }
@@ -167,7 +187,7 @@ static fc_train_request train_request(chain *c) {
                             .arg = c};
 }
 
-static fc_err train(chain *c, const char *folder) {
+static fc_err train(chain *c) {
   static const fc_log_kind *const kinds[] = {&fc_log_training};
   const fc_train_request request = train_request(c);
   fc_train_report *reports = NULL;
@@ -181,69 +201,52 @@ static fc_err train(chain *c, const char *folder) {
     err = fc_policy_train(c->comm, c->cfg, c->scenario, d, c->trajectories, &request, llm, &reports,
                           &n);
   if (err == FC_ERR_OK) err = log_reports(c, reports, n);
-  if (err == FC_ERR_OK) err = save_llm(c, llm, folder);
-  if (err == FC_ERR_OK) err = write_log(c, folder, kinds, 1);
+  if (err == FC_ERR_OK) err = save_llm(c, llm);
+  if (err == FC_ERR_OK) err = write_log(c, kinds, 1);
   fc_free(reports);
   fc_llm_destroy(&llm);
   fc_dynamics_destroy(&d);
   return err;
 }
 
-static fc_err train_fldlt3(chain *c, const char *folder) {
+static fc_err train_fldlt3(chain *c) {
   static const fc_log_kind *const kinds[] = {&fc_log_training};
   const fc_train_request request = train_request(c);
   fc_train_report *reports = NULL;
   int64_t n = 0;
   fc_dynamics *d = NULL;
   fc_err err = need_dynamics(c, &d);
+  if (err == FC_ERR_OK) err = open_folder(c); /* the networks are written by their trainer */
   if (err == FC_ERR_OK)
-    err = fc_fldlt3_train(c->comm, c->cfg, c->scenario, d, c->trajectories, &request, folder,
+    err = fc_fldlt3_train(c->comm, c->cfg, c->scenario, d, c->trajectories, &request, c->aside,
                           &reports, &n);
   if (err == FC_ERR_OK) err = log_reports(c, reports, n);
-  if (err == FC_ERR_OK) err = write_log(c, folder, kinds, 1);
+  if (err == FC_ERR_OK) err = write_log(c, kinds, 1);
   fc_free(reports);
   fc_dynamics_destroy(&d);
   return err;
 }
 
-/* All but the first write into a folder. */
-static fc_err (*const makers[FC_STAGES])(chain *c, const char *folder) = {
-    [FC_STAGE_DYNAMICS] = learn_dynamics,
-    [FC_STAGE_WARM_UP] = warm_up,
-    [FC_STAGE_GRPO] = train,
-    [FC_STAGE_PPO] = train,
-    [FC_STAGE_FLDLT3] = train_fldlt3};
+/* All but the first make a folder. */
+static fc_err (*const makers[FC_STAGES])(chain *c) = {[FC_STAGE_DYNAMICS] = learn_dynamics,
+                                                      [FC_STAGE_WARM_UP] = warm_up,
+                                                      [FC_STAGE_GRPO] = train,
+                                                      [FC_STAGE_PPO] = train,
+                                                      [FC_STAGE_FLDLT3] = train_fldlt3};
 
 /* ---- the chain ------------------------------------------------------------------------------- */
 
-/* Collective. An empty folder beside the final one; its name on all ranks. */
-static fc_err begin_folder(const chain *c, const char *final, char **aside) {
-  enum { PATH_SIZE = 4096 };
-  char name[PATH_SIZE] = "";
-  fc_err err = FC_ERR_OK;
-  if (c->comm->rank == 0) {
-    err = fc_folder_begin(final, aside);
-    if (err == FC_ERR_OK && snprintf(name, sizeof name, "%s", *aside) >= PATH_SIZE)
-      err = fc_fail(FC_ERR_USAGE, "%s: the path is too long", *aside);
-  }
-  FC_TRY(fc_agree(c->comm, err));
-  FC_TRY(fc_comm_broadcast(c->comm, name, sizeof name, 0));
-  if (c->comm->rank != 0) err = fc_format(aside, "%s", name);
-  return fc_agree(c->comm, err);
-}
-
 static fc_err make_folder(chain *c, fc_stage s) {
-  char *aside = NULL;
-  fc_err err = begin_folder(c, c->path[s], &aside);
-  if (err == FC_ERR_OK) err = need_trajectories(c);
-  if (err == FC_ERR_OK) err = makers[s](c, aside);
+  fc_err err = need_trajectories(c);
+  if (err == FC_ERR_OK) err = makers[s](c);
   drop_logs(c);
   if (c->comm->rank != 0) {
-    fc_free(aside);
+    fc_free(c->aside);
+    c->aside = NULL;
     return fc_agree(c->comm, err);
   }
-  if (err == FC_ERR_OK) err = fc_folder_publish(&aside, c->path[s], c->request->again);
-  fc_folder_drop(&aside);
+  if (err == FC_ERR_OK) err = fc_folder_publish(&c->aside, c->path[s], c->request->again);
+  fc_folder_drop(&c->aside);
   return fc_agree(c->comm, err);
 }
 
