@@ -91,6 +91,8 @@ typedef struct fc_config fc_config;
 /* The tables are borrowed and must outlive the configuration. A name that stands in two tables is
  * our own bug (assert). */
 fc_err fc_config_create(const fc_option_table *tables, size_t n, fc_config **out);
+/* An empty one of the same tables. */
+fc_err fc_config_create_like(const fc_config *cfg, fc_config **out);
 void fc_config_destroy(fc_config **cfg); /* accepts NULL; leaves *cfg == NULL */
 
 #define FC_SIZE_DEFAULT "laptop"
@@ -128,8 +130,9 @@ const char *fc_config_size(const fc_config *cfg);
 /* Was it given by the user (file, size or --set), or is it the default? */
 bool fc_config_is_given(const fc_config *cfg, const char *name);
 
-/* Name of the first option whose value differs between two configurations of the same tables, those
- * named in `except` (n) left out; NULL if there is none. Borrowed from the tables. */
+/* Name of the first option whose value differs between two configurations of the same tables
+ * (asserted), those named in `except` (n) left out; NULL if there is none. Borrowed from the
+ * tables. */
 const char *fc_config_first_difference(const fc_config *a, const fc_config *b,
                                        const char *const *except, size_t n);
 

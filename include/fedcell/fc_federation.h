@@ -150,9 +150,8 @@ typedef struct {
 fc_err fc_result_check_as(const char *path, const fc_result_schema *schema);
 /* Local. USAGE if the open checkpoint `path` was made with another value of some option but those
  * named in `except` (n); the tables are those of cfg. */
-fc_err fc_checkpoint_check(const fc_config *cfg, const fc_option_table *tables, size_t n_tables,
-                           const char *const *except, size_t n, const fc_store_reader *r,
-                           const char *path);
+fc_err fc_checkpoint_check(const fc_config *cfg, const char *const *except, size_t n,
+                           const fc_store_reader *r, const char *path);
 /* Local. A table of columns `t` <- this rank's share of the rows in a file's group, whose column
  * `first_column` tells how many there are: *rows. */
 fc_err fc_checkpoint_rows(const fc_store_reader *r, const char *group, const char *first_column,

@@ -6,6 +6,7 @@
 #include "fedcell/fc_config.h"
 #include "fedcell/fc_err.h"
 #include "fedcell/fc_federation.h"
+#include "fedcell/fc_policy.h"
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -129,13 +130,20 @@ typedef struct {
   uint32_t participants;
 } fc_needs;
 
+typedef union { /* of the study that made it */
+  fc_estimate federation;
+  fc_policy_estimate policy;
+} fc_study_estimate;
+
 typedef struct {
   const char *name; /* the value of the option `study` */
   /* Local. All that can be seen before data are read; USAGE with all faults. */
   fc_err (*check)(fc_config *cfg);
-  /* Local. Says what a run needs, as text or as JSON; the same as figures. */
-  fc_err (*show_needs)(fc_config *cfg, fc_ranks on, bool json);
-  fc_err (*needs)(fc_config *cfg, fc_ranks on, fc_needs *out);
+  /* Local. What a run needs; the same said as text, or as JSON; and as figures. */
+  fc_err (*estimate)(fc_config *cfg, fc_ranks on, fc_study_estimate *out);
+  void (*show_estimate)(const fc_study_estimate *e, fc_ranks on);
+  fc_err (*show_estimate_json)(const fc_study_estimate *e);
+  fc_needs (*needs)(const fc_study_estimate *e);
   /* Collective. Runs with progress lines and says what came out; stop: as in fc_run_request. */
   fc_err (*run)(const fc_comm *comm, fc_config *cfg, const fc_arguments *a, const char *output,
                 volatile sig_atomic_t *stop);

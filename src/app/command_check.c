@@ -21,13 +21,16 @@ static void show_size(const fc_config *cfg) {
 static fc_err check(const fc_comm *comm, const fc_arguments *a, fc_config *cfg) {
   const fc_study *study = fc_study_of(cfg);
   const fc_ranks on = fc_ranks_asked(comm, a);
+  fc_study_estimate estimate;
   char *text = NULL;
-  if (a->json) return study->show_needs(cfg, on, true);
+  FC_TRY(study->estimate(cfg, on, &estimate));
+  if (a->json) return study->show_estimate_json(&estimate);
   FC_TRY(fc_config_dump(cfg, &text));
   show_size(cfg);
   fc_app_say("%s", text);
+  study->show_estimate(&estimate, on);
   fc_free(text);
-  return study->show_needs(cfg, on, false);
+  return FC_ERR_OK;
 }
 
 fc_err fc_command_check(const fc_comm *comm, const fc_arguments *a) {

@@ -176,9 +176,11 @@ static void take_larger(double *a, double b) {
 
 static fc_err estimate_point(void *arg, size_t number, fc_config *cfg) {
   needs *n = arg;
-  fc_needs e;
+  const fc_study *study = fc_study_of(cfg);
+  fc_study_estimate estimate;
   char a[FC_HUMAN], b[FC_HUMAN];
-  FC_TRY(fc_study_of(cfg)->needs(cfg, n->on, &e));
+  FC_TRY(study->estimate(cfg, n->on, &estimate));
+  const fc_needs e = study->needs(&estimate);
   if (e.node_bytes > n->most.node_bytes) n->hungriest = number;
   take_larger(&n->most.node_bytes, e.node_bytes);
   take_larger(&n->most.rank_bytes, e.rank_bytes);

@@ -6,7 +6,8 @@
 
 /* ---- what it needs --------------------------------------------------------------------------- */
 
-static void show_estimate(const fc_estimate *e, fc_ranks on) {
+static void show_estimate(const fc_study_estimate *estimate, fc_ranks on) {
+  const fc_estimate *e = &estimate->federation;
   char a[FC_HUMAN], b[FC_HUMAN];
 #define BYTES(buffer, field) fc_app_human(buffer, e->field, "B")
   fc_app_say("\n# ---- what it needs (%d rank%s of %d thread%s on one node) ----\n", on.ranks,
@@ -35,7 +36,8 @@ static void show_estimate(const fc_estimate *e, fc_ranks on) {
 }
 
 /* The same figures for programs. */
-static fc_err show_estimate_json(const fc_estimate *e) {
+static fc_err show_estimate_json(const fc_study_estimate *estimate) {
+  const fc_estimate *e = &estimate->federation;
   json_t *o = json_pack(
       "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
       "devices", (json_int_t)e->devices, "participants", (json_int_t)e->participants,
@@ -51,19 +53,13 @@ static fc_err show_estimate_json(const fc_estimate *e) {
   return fc_app_say_json(o);
 }
 
-static fc_err show_needs(fc_config *cfg, fc_ranks on, bool json) {
-  fc_estimate estimate;
-  FC_TRY(fc_federation_estimate(cfg, on.ranks, on.threads, &estimate));
-  if (json) return show_estimate_json(&estimate);
-  show_estimate(&estimate, on);
-  return FC_ERR_OK;
+static fc_err estimate(fc_config *cfg, fc_ranks on, fc_study_estimate *out) {
+  return fc_federation_estimate(cfg, on.ranks, on.threads, &out->federation);
 }
 
-static fc_err needs(fc_config *cfg, fc_ranks on, fc_needs *out) {
-  fc_estimate e;
-  FC_TRY(fc_federation_estimate(cfg, on.ranks, on.threads, &e));
-  *out = (fc_needs){e.node_bytes, e.rank_bytes, e.flop_per_round, e.participants};
-  return FC_ERR_OK;
+static fc_needs needs(const fc_study_estimate *estimate) {
+  const fc_estimate *e = &estimate->federation;
+  return (fc_needs){e->node_bytes, e->rank_bytes, e->flop_per_round, e->participants};
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -115,7 +111,9 @@ static fc_err nothing_to_prepare(const fc_config *cfg, const char *file) {
 
 const fc_study fc_study_federation = {.name = FC_STUDY_FEDERATION,
                                       .check = fc_federation_check,
-                                      .show_needs = show_needs,
+                                      .estimate = estimate,
+                                      .show_estimate = show_estimate,
+                                      .show_estimate_json = show_estimate_json,
                                       .needs = needs,
                                       .run = run,
                                       .prepare = prepare,

@@ -9,7 +9,8 @@
 
 /* ---- what it needs --------------------------------------------------------------------------- */
 
-static void show_estimate(const fc_policy_estimate *e, fc_ranks on) {
+static void show_estimate(const fc_study_estimate *estimate, fc_ranks on) {
+  const fc_policy_estimate *e = &estimate->policy;
   char a[FC_HUMAN], b[FC_HUMAN];
   fc_app_say("\n# ---- what it needs (%d rank%s of %d thread%s on one node) ----\n", on.ranks,
              on.ranks == 1 ? "" : "s", on.threads, on.threads == 1 ? "" : "s");
@@ -27,7 +28,8 @@ static void show_estimate(const fc_policy_estimate *e, fc_ranks on) {
              fc_app_human(a, e->trials_flop, "FLOP"));
 }
 
-static fc_err show_estimate_json(const fc_policy_estimate *e) {
+static fc_err show_estimate_json(const fc_study_estimate *estimate) {
+  const fc_policy_estimate *e = &estimate->policy;
   return fc_app_say_json(
       json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "trials",
                 (json_int_t)e->trials, "classifier_weights", (json_int_t)e->classifier_weights,
@@ -38,21 +40,15 @@ static fc_err show_estimate_json(const fc_policy_estimate *e) {
                 "training_flop", e->training_flop, "trials_flop", e->trials_flop));
 }
 
-static fc_err show_needs(fc_config *cfg, fc_ranks on, bool json) {
-  fc_policy_estimate e;
+static fc_err estimate(fc_config *cfg, fc_ranks on, fc_study_estimate *out) {
   FC_TRY(fc_policy_check(cfg));
-  FC_TRY(fc_policy_estimate_of(cfg, on.ranks, on.threads, &e));
-  if (json) return show_estimate_json(&e);
-  show_estimate(&e, on);
-  return FC_ERR_OK;
+  return fc_policy_estimate_of(cfg, on.ranks, on.threads, &out->policy);
 }
 
-static fc_err needs(fc_config *cfg, fc_ranks on, fc_needs *out) {
-  fc_policy_estimate e;
-  FC_TRY(fc_policy_estimate_of(cfg, on.ranks, on.threads, &e));
-  *out = (fc_needs){e.node_bytes, e.rank_bytes, e.trials_flop / (double)(e.trials * e.rounds),
-                    (uint32_t)e.devices};
-  return FC_ERR_OK;
+static fc_needs needs(const fc_study_estimate *estimate) {
+  const fc_policy_estimate *e = &estimate->policy;
+  return (fc_needs){e->node_bytes, e->rank_bytes, e->trials_flop / (double)(e->trials * e->rounds),
+                    (uint32_t)e->devices};
 }
 
 /* ---- progress -------------------------------------------------------------------------------- */
@@ -150,7 +146,9 @@ static fc_err nothing_to_prepare(const fc_config *cfg, const char *file) {
 
 const fc_study fc_study_policy = {.name = FC_STUDY_POLICY,
                                   .check = fc_policy_check,
-                                  .show_needs = show_needs,
+                                  .estimate = estimate,
+                                  .show_estimate = show_estimate,
+                                  .show_estimate_json = show_estimate_json,
                                   .needs = needs,
                                   .run = run,
                                   .prepare = prepare,

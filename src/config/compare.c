@@ -1,6 +1,7 @@
 /* compare.c - do two configurations say the same? */
 #include "config_private.h"
 #include "fedcell/fc_mem.h"
+#include <assert.h>
 #include <string.h>
 
 static bool is_listed(const char *name, const char *const *list, size_t n) {
@@ -24,6 +25,7 @@ static bool is_equal(const fc_slot *a, const fc_slot *b) {
 
 const char *fc_config_first_difference(const fc_config *a, const fc_config *b,
                                        const char *const *except, size_t n) {
+  assert(a->n == b->n && "configurations of the same tables");
   for (size_t i = 0; i < a->n; i++)
     if (!is_listed(a->slots[i].option->name, except, n) && !is_equal(&a->slots[i], &b->slots[i]))
       return a->slots[i].option->name;

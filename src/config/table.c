@@ -131,6 +131,10 @@ fc_err fc_config_create(const fc_option_table *tables, size_t n, fc_config **out
   return FC_ERR_OK;
 }
 
+fc_err fc_config_create_like(const fc_config *cfg, fc_config **out) {
+  return fc_config_create(cfg->tables, cfg->n_tables, out);
+}
+
 void fc_config_destroy(fc_config **cfg) {
   if (!cfg || !*cfg) return;
   fc_config *c = *cfg;

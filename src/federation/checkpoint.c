@@ -36,13 +36,12 @@ static size_t may_differ_count(const fc_federation *fed) {
   return is_constant && !fed->method->plans_by_rounds ? MAY_DIFFER : MAY_DIFFER - 1;
 }
 
-fc_err fc_checkpoint_check(const fc_config *cfg, const fc_option_table *tables, size_t n_tables,
-                           const char *const *except, size_t n, const fc_store_reader *r,
-                           const char *path) {
+fc_err fc_checkpoint_check(const fc_config *cfg, const char *const *except, size_t n,
+                           const fc_store_reader *r, const char *path) {
   char *text = NULL;
   fc_config *then = NULL;
   fc_err err = fc_store_get_text(r, "/provenance", "config", &text);
-  if (err == FC_ERR_OK) err = fc_config_create(tables, n_tables, &then);
+  if (err == FC_ERR_OK) err = fc_config_create_like(cfg, &then);
   if (err == FC_ERR_OK) err = fc_config_load_text(then, path, text, strlen(text), NULL);
   if (err == FC_ERR_OK) err = fc_config_finish(then);
   if (err == FC_ERR_OK) {
@@ -73,9 +72,7 @@ fc_err fc_checkpoint_rows(const fc_store_reader *r, const char *group, const cha
 static fc_err load(fc_federation *fed, const fc_store_reader *r, const char *path, int64_t *round) {
   double number = 0;
   int64_t rounds = 0;
-  size_t n = 0;
-  const fc_option_table *tables = fc_federation_tables(&n);
-  FC_TRY(fc_checkpoint_check(fed->cfg, tables, n, may_differ, may_differ_count(fed), r, path));
+  FC_TRY(fc_checkpoint_check(fed->cfg, may_differ, may_differ_count(fed), r, path));
   FC_TRY(fc_store_get_number(r, "/state", "round", &number));
   *round = (int64_t)number;
   FC_TRY(fc_store_get_number(r, "/state", "sim_time_s", &fed->sim_time_s));

@@ -298,11 +298,9 @@ static fc_err load_rounds(const fc_store_reader *r, fc_trials *t, int64_t done) 
 
 static fc_err load(const fc_comm *comm, const fc_config *cfg, const fc_store_reader *r,
                    const char *path, fc_trials *t, int64_t *done) {
-  size_t n = 0;
   double trials = 0;
   int64_t first = 0, count = 0;
-  const fc_option_table *tables = fc_policy_tables(&n);
-  FC_TRY(fc_checkpoint_check(cfg, tables, n, may_differ, COUNT_OF(may_differ), r, path));
+  FC_TRY(fc_checkpoint_check(cfg, may_differ, COUNT_OF(may_differ), r, path));
   FC_TRY(fc_store_get_number(r, "/state", "trials", &trials));
   *done = trials < (double)t->trials ? (int64_t)trials : t->trials;
   FC_TRY(load_rounds(r, t, *done));

@@ -19,7 +19,7 @@ static const fc_option grpo_options[] = {
     {"grpo.micro_batch", FC_OPT_INT, "answers", "8", 1, 4096, NULL,
      "Answers that a thread takes at a time. It fixes the order of sums, ranks and threads do "
      "not."},
-    {"grpo.learning_rate", FC_OPT_REAL, "", "3e-4", 1e-12, 1, NULL, "Of AdamW."},
+    {"grpo.learning_rate", FC_OPT_REAL, "", "1e-4", 1e-12, 1, NULL, "Of AdamW."},
     {"grpo.schedule", FC_OPT_CHOICE, "", "constant", FC_OPTION_ANY, fc_schedule_name,
      "How the learning rate goes over the training."},
     {"grpo.weight_decay", FC_OPT_REAL, "", "0", 0, 1, NULL, "Of AdamW."},

@@ -49,7 +49,7 @@ refuse ': sequence 1 has 1 tokens, the first one 2' generate "{$generate, \"prom
 refuse ': sequence 0: token 1 is not a whole number from 0' generate "{$generate, \"prompts\": [[1, -2]]}"
 rollout='"model": "nowhere", "precision": "f32", "steps": 3, "temperature": 1'
 refuse ': Object item not found: prefix' rollout "{$rollout, \"prompts\": [[1, 2]]}"
-refuse ': steps is 0, must be at least 1' rollout "{${rollout/3/0}, \"prefix\": 1, \"prompts\": [[1, 2]]}"
+refuse ': steps is 0, must be at least 1' rollout "{${rollout/ 3/ 0}, \"prefix\": 1, \"prompts\": [[1, 2]]}"
 refuse ": prefix is 2, must be less than the prompts' 2 tokens" rollout "{$rollout, \"prefix\": 2, \"prompts\": [[1, 2]]}"
 refuse ': Object item not found: cohort' train "{${train/\"cohort\": 1, /}, \"tokens\": [[1, 2]]}"
 refuse ': cohort is 3, must be at most devices, which is 2' train "{${train/\"cohort\": 1/\"cohort\": 3}, \"tokens\": [[1, 2]]}"

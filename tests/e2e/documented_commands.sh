@@ -11,8 +11,12 @@ shorten_sweeps "$project"
 mkdir "$project/build"
 cat >"$project/build/fedcell" <<SH
 #!/usr/bin/env bash
-case "\${LESS-}:\$1" in
-  yes:run) set -- "\$@" --set federation.rounds=2 --set federation.eval_devices=4 --set pretrain.steps=10 ;;
+case "\${LESS-}:\$1:\$*" in
+  yes:run:*tellm*)
+    set -- "\$@" --set environment.rounds=2 --set environment.channels='[2, 2]' --set environment.hidden=8 \\
+      --set trajectories.count=4 --set dynamics.epochs=2 --set warm_up.steps=2 --set policy.width=40 \\
+      --set grpo.iterations=1 --set grpo.episodes=2 --set evaluation.trials=2 ;;
+  yes:run:*) set -- "\$@" --set federation.rounds=2 --set federation.eval_devices=4 --set pretrain.steps=10 ;;
 esac
 exec "$program" "\$@"
 SH

@@ -36,7 +36,7 @@ expect_failure 2 "check --ranks 0: must be a whole number from 1 to 1000000" \
   "$FEDCELL" check "$small" --ranks 0
 expect_failure 2 "allowed are text, md, yaml, json" "$FEDCELL" options --format=pdf
 expect_failure 2 "takes no argument x" "$FEDCELL" options x
-expect_failure 2 "needs one methods|models|datasets|solvers|experiments|benchmarks|columns" "$FEDCELL" list
+expect_failure 2 "needs one methods|agents|models|datasets|solvers|experiments|benchmarks|columns" "$FEDCELL" list
 expect_failure 2 "allowed are methods, models, datasets, solvers, experiments, benchmarks, columns" "$FEDCELL" list metods
 expect_failure 2 "no command lst; did you mean list?" fedcell_on 2 lst
 for format in text md yaml json; do
