@@ -6,8 +6,8 @@
 static const fc_study *const studies[] = {&fc_study_federation, &fc_study_policy};
 
 const fc_study *fc_study_of(const fc_config *cfg) {
-  size_t i = 0; /* the option's choices are these names */
-  while (strcmp(studies[i]->name, fc_config_string(cfg, "study")) != 0) i++;
+  size_t i = sizeof studies / sizeof *studies - 1; /* the option's choices are these names */
+  while (i > 0 && strcmp(studies[i]->name, fc_config_string(cfg, "study")) != 0) i--;
   return studies[i];
 }
 
