@@ -34,6 +34,7 @@ typedef struct {
   bool allocates;  /* gives frequency and power itself */
   bool is_trained; /* needs what fc_policy_prepare makes */
   bool tries;      /* needs context->environment */
+  bool speaks;     /* a language model: policy.precision matters */
   fc_err (*create)(const fc_agent_context *c, void **own);
   void (*destroy)(void *own);
   /* Forgets all; episode (n) of the rounds to come. NULL: nothing to forget. */

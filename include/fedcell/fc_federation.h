@@ -82,6 +82,10 @@ typedef struct {
 fc_err fc_federation_run(fc_federation *fed, const fc_run_request *request,
                          fc_run_summary *summary);
 
+/* Collective. All ranks take the best path of bf16 products that each of them can run, as they may
+ * sit on different CPUs: no result depends on who computed what. */
+fc_err fc_precision_agree(const fc_comm *comm);
+
 /* Local. Folder of all that is cached (model.cache, FEDCELL_CACHE, ...); caller frees. */
 fc_err fc_cache_folder(const fc_config *cfg, char **out);
 /* Local. The model folder (or file) that a STRING option names: a path, or a name under models/ in

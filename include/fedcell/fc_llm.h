@@ -31,6 +31,9 @@ fc_err fc_llm_save(const fc_llm *llm, const fc_trainable *t, const float *theta,
                    const char *folder);
 void fc_llm_destroy(fc_llm **llm); /* accepts NULL */
 
+/* Local. Whether its products with frozen weights run in bf16 (policy.precision; fc_precision_agree
+ * first). */
+bool fc_llm_is_bf16(const fc_config *cfg);
 fc_model *fc_llm_model(const fc_llm *llm);
 const fc_tokenizer *fc_llm_tokenizer(const fc_llm *llm);
 int fc_llm_end(const fc_llm *llm); /* the token that ends an answer */

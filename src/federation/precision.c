@@ -2,8 +2,8 @@
 #include "federation.h"
 #include <string.h>
 
-/* The worst of the ranks' paths: ranks of one run may sit on different CPUs. */
-static fc_err agree_on_path(const fc_comm *comm) {
+/* The worst of the ranks' paths. */
+static fc_err use_worst_path(const fc_comm *comm) {
   int own = 0;
   while (strcmp(fc_k_bf16_path_name(own), fc_k_bf16_path()) != 0) own++;
   double worst = own;
@@ -14,10 +14,14 @@ static fc_err agree_on_path(const fc_comm *comm) {
   return FC_ERR_OK;
 }
 
+fc_err fc_precision_agree(const fc_comm *comm) {
+  return fc_agree(comm, use_worst_path(comm));
+}
+
 fc_err fc_precision_pick(const fc_comm *comm, const fc_config *cfg, bool *is_bf16) {
   const char *precision = fc_config_string(cfg, "model.precision");
   bool has_frozen = !fc_task_trains_all(cfg);
-  if (comm) FC_TRY(fc_agree(comm, agree_on_path(comm)));
+  if (comm) FC_TRY(fc_precision_agree(comm));
   *is_bf16 = strcmp(precision, "bf16") == 0 ||
              (strcmp(precision, "auto") == 0 && has_frozen && fc_k_bf16_is_fast());
   return FC_ERR_OK;

@@ -95,6 +95,7 @@ static fc_err choose(void *own, const fc_fl_state *const *states, const int *whi
   const fc_agent_kind fc_agent_##id = {.name = (its_name),                                         \
                                        .meaning = (its_meaning),                                   \
                                        .is_trained = true,                                         \
+                                       .speaks = true,                                             \
                                        .create = create,                                           \
                                        .destroy = destroy,                                         \
                                        .begin = begin,                                             \

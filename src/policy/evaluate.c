@@ -164,7 +164,6 @@ static fc_err summarise(const evaluation *e, fc_policy_summary *s) {
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 static fc_err prepare(evaluation *e, const char *folder) {
-  FC_TRY(fc_scenario_create(e->cfg, FC_EVALUATION, &e->scenario));
   FC_TRY(fc_environment_open_real(e->scenario, 1, &e->environment));
   const fc_agent_context context = {.cfg = e->cfg,
                                     .scenario = e->scenario,
@@ -198,8 +197,10 @@ fc_err fc_policy_run(const fc_comm *comm, const fc_config *cfg, const fc_run_req
   evaluation e = {
       .comm = comm, .cfg = cfg, .request = request, .seed = (uint64_t)fc_config_int(cfg, "seed")};
   char *folder = NULL, *checkpoint = NULL;
-  fc_err err = FC_ERR_OK;
-  if (fc_agent_find(fc_config_string(cfg, "policy.agent"))->is_trained)
+  fc_err err = fc_precision_agree(comm);
+  /* before what may take hours: an environment that cannot be is told at once */
+  if (err == FC_ERR_OK) err = fc_agree(comm, fc_scenario_create(cfg, FC_EVALUATION, &e.scenario));
+  if (err == FC_ERR_OK && fc_agent_find(fc_config_string(cfg, "policy.agent"))->is_trained)
     err = fc_policy_prepare(comm, cfg, prepare_request, &folder);
   if (err == FC_ERR_OK) err = fc_agree(comm, fc_checkpoint_path(request->output, &checkpoint));
   if (err == FC_ERR_OK) err = fc_agree(comm, prepare(&e, folder));

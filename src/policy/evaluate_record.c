@@ -5,6 +5,7 @@
 #include <float.h>
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -245,14 +246,18 @@ static void put_labels(const fc_comm *comm, const fc_trials *t, fc_store_file *f
 
 static void put_provenance(const fc_comm *comm, const fc_config *cfg, const fc_run_request *request,
                            fc_store_file *f) {
+  const char *agent = fc_config_string(cfg, "policy.agent");
+  char precision[64] = "f32";
+  if (fc_agent_find(agent)->speaks && fc_llm_is_bf16(cfg))
+    snprintf(precision, sizeof precision, "bf16, path %s", fc_k_bf16_path());
   fc_result_put_provenance(&(fc_provenance){.comm = comm,
                                             .cfg = cfg,
                                             .facts = request->facts,
                                             .n_facts = request->n_facts,
                                             .kind = "agent",
-                                            .name = fc_config_string(cfg, "policy.agent"),
+                                            .name = agent,
                                             .seed = (uint64_t)fc_config_int(cfg, "seed"),
-                                            .precision = "f32",
+                                            .precision = precision,
                                             .threads = omp_get_max_threads()},
                            f);
 }

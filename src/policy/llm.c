@@ -15,13 +15,16 @@ static void pack(fc_llm *llm) {
   fc_model_set_panels(llm->model, llm->panels);
 }
 
-/* Products with frozen weights in bf16; where all weights are trained none is frozen. */
-static fc_err pick_precision(const fc_config *cfg, fc_llm *llm) {
+/* Where all weights are trained none is frozen. */
+bool fc_llm_is_bf16(const fc_config *cfg) {
   const char *precision = fc_config_string(cfg, "policy.precision");
-  bool has_frozen = fc_config_int(cfg, "policy.lora_rank") > 0;
-  if (strcmp(precision, "bf16") != 0 &&
-      !(strcmp(precision, "auto") == 0 && has_frozen && fc_k_bf16_is_fast()))
-    return FC_ERR_OK;
+  const bool has_frozen = fc_config_int(cfg, "policy.lora_rank") > 0;
+  return strcmp(precision, "bf16") == 0 ||
+         (strcmp(precision, "auto") == 0 && has_frozen && fc_k_bf16_is_fast());
+}
+
+static fc_err make_panels(const fc_config *cfg, fc_llm *llm) {
+  if (!fc_llm_is_bf16(cfg)) return FC_ERR_OK;
   FC_TRY(fc_alloc(fc_model_panel_count(llm->model), sizeof *llm->panels, &llm->panels));
   pack(llm);
   return FC_ERR_OK;
@@ -49,7 +52,7 @@ static fc_err fill(const fc_config *cfg, const char *folder, const fc_scenario *
   llm->set = *fc_scenario_settings(s);
   FC_TRY(folder ? open_folder(folder, llm) : fc_llm_embed(cfg, s, t, llm));
   FC_TRY(fc_llm_prepare_texts(llm, s));
-  return pick_precision(cfg, llm);
+  return make_panels(cfg, llm);
 }
 
 /* Takes the prompts over. folder NULL: the embedded model. */

@@ -282,6 +282,7 @@ fc_err fc_policy_prepare(const fc_comm *comm, const fc_config *cfg,
   chain c = {.comm = comm, .cfg = cfg, .request = request};
   *folder = NULL;
   if (last == FC_STAGES) return FC_ERR_OK;
+  FC_TRY(fc_precision_agree(comm));
   fc_err err = fc_scenario_create(cfg, FC_TRAINING, &c.scenario);
   if (err == FC_ERR_OK) err = find_paths(&c);
   err = fc_agree(comm, err);
