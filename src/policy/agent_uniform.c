@@ -57,29 +57,12 @@ static void choose(uniform *u, const fc_fl_state *const *states, const int *whic
   }
 }
 
-/* ---- fedavg ---------------------------------------------------------------------------------- */
+/* ---- how many -------------------------------------------------------------------------------- */
 
 static int fixed_number(const uniform *u, fc_rng *rng) {
   (void)rng;
   return u->fixed;
 }
-
-static fc_err choose_fedavg(void *own, const fc_fl_state *const *states, const int *which, int n,
-                            fc_choice *choices) {
-  choose(own, states, which, n, fixed_number, choices);
-  return FC_ERR_OK;
-}
-
-const fc_agent_kind fc_agent_fedavg = {
-    .name = "fedavg",
-    .meaning = "a fixed share of the devices (fedavg.fraction), drawn anew in every round",
-    .create = create,
-    .destroy = destroy,
-    .begin = begin,
-    .choose = choose_fedavg,
-};
-
-/* ---- random ---------------------------------------------------------------------------------- */
 
 /* As many as the task asks for, or more. */
 static int random_number(const uniform *u, fc_rng *rng) {
@@ -87,39 +70,24 @@ static int random_number(const uniform *u, fc_rng *rng) {
   return least + (int)fc_rng_below(rng, (uint64_t)(u->devices - least + 1));
 }
 
-static fc_err choose_random(void *own, const fc_fl_state *const *states, const int *which, int n,
-                            fc_choice *choices) {
-  choose(own, states, which, n, random_number, choices);
-  return FC_ERR_OK;
-}
-
-const fc_agent_kind fc_agent_random = {
-    .name = "random",
-    .meaning = "a random number of devices, at least as many as the task asks for",
-    .create = create,
-    .destroy = destroy,
-    .begin = begin,
-    .choose = choose_random,
-};
-
-/* ---- all ------------------------------------------------------------------------------------- */
-
 static int every_one(const uniform *u, fc_rng *rng) {
   (void)rng;
   return u->devices;
 }
 
-static fc_err choose_all(void *own, const fc_fl_state *const *states, const int *which, int n,
-                         fc_choice *choices) {
-  choose(own, states, which, n, every_one, choices);
-  return FC_ERR_OK;
-}
-
-const fc_agent_kind fc_agent_all = {
-    .name = "all",
-    .meaning = "all devices; the tool serves those that it can",
-    .create = create,
-    .destroy = destroy,
-    .begin = begin,
-    .choose = choose_all,
-};
+#define UNIFORM(id, number, its_meaning)                                                           \
+  static fc_err choose_##id(void *own, const fc_fl_state *const *states, const int *which, int n,  \
+                            fc_choice *choices) {                                                  \
+    choose(own, states, which, n, number, choices);                                                \
+    return FC_ERR_OK;                                                                              \
+  }                                                                                                \
+  const fc_agent_kind fc_agent_##id = {.name = #id,                                                \
+                                       .meaning = (its_meaning),                                   \
+                                       .create = create,                                           \
+                                       .destroy = destroy,                                         \
+                                       .begin = begin,                                             \
+                                       .choose = choose_##id};
+UNIFORM(fedavg, fixed_number,
+        "a fixed share of the devices (fedavg.fraction), drawn anew in every round")
+UNIFORM(random, random_number, "a random number of devices, at least as many as the task asks for")
+UNIFORM(all, every_one, "all devices; the tool serves those that it can")

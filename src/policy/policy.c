@@ -1,6 +1,7 @@
 /* policy.c - the options of this system, and what can be seen only from several together. */
 #include "fedcell/fc_data.h"
 #include "fedcell/fc_policy.h"
+#include <math.h>
 #include <string.h>
 
 const fc_option_table *fc_policy_tables(size_t *n) {
@@ -26,14 +27,21 @@ static void check_divides(fc_config *cfg, const char *heads, const char *width) 
     fc_config_fault(cfg, heads, "must divide %s = %lld", width, (long long)w);
 }
 
+static void check_channels(fc_config *cfg) {
+  const double *channels = fc_config_reals(cfg, "environment.channels");
+  const bool are_two = fc_config_count(cfg, "environment.channels") == 2;
+  if (!are_two || channels[0] != floor(channels[0]) || channels[1] != floor(channels[1]))
+    fc_config_fault(cfg, "environment.channels",
+                    "must be two whole numbers: of the two convolutions");
+}
+
 fc_err fc_policy_check(fc_config *cfg) {
   FC_TRY(fc_config_finish(cfg)); /* the checks need values within their ranges */
   int64_t devices = fc_config_int(cfg, "environment.devices");
   if (fc_config_int(cfg, "environment.select_min") > devices)
     fc_config_fault(cfg, "environment.select_min", "must be at most environment.devices = %lld",
                     (long long)devices);
-  if (fc_config_count(cfg, "environment.channels") != 2)
-    fc_config_fault(cfg, "environment.channels", "must be two numbers: of the two convolutions");
+  check_channels(cfg);
   if (fc_config_int(cfg, "grpo.rounds") > fc_config_int(cfg, "environment.rounds"))
     fc_config_fault(cfg, "grpo.rounds", "must be at most environment.rounds = %lld",
                     (long long)fc_config_int(cfg, "environment.rounds"));
