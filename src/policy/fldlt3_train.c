@@ -1,12 +1,10 @@
 /* fldlt3_train.c - training from beginning to end: waves of episodes, updates, reports,
  * checkpoints. */
-#include "fedcell/fc_log.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_timer.h"
 #include "fldlt3.h"
 #include <math.h>
 #include <omp.h>
-#include <unistd.h>
 
 typedef struct {
   const fc_comm *comm;
@@ -23,22 +21,9 @@ typedef struct {
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-/* Everything that training depends on, told as the options that say so. */
 static fc_err make_key(const fc_config *cfg, char **key) {
   const fc_option_table *const tables[] = {&fc_fldlt3_options, &fc_grpo_options};
-  fc_err err = fc_format(key, "fldlt3\n");
-  for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
-    for (size_t i = 0; i < tables[k]->n && err == FC_ERR_OK; i++) {
-      const char *name = tables[k]->options[i].name;
-      char *value = NULL, *longer = NULL;
-      err = fc_config_text(cfg, name, &value);
-      if (err == FC_ERR_OK) err = fc_format(&longer, "%s%s: %s\n", *key, name, value);
-      fc_free(value);
-      if (err != FC_ERR_OK) break;
-      fc_free(*key);
-      *key = longer;
-    }
-  return err;
+  return fc_course_key(cfg, "fldlt3", tables, sizeof tables / sizeof *tables, key);
 }
 
 static fc_err make_local(trainer *t, const fc_config *cfg, const fc_scenario *s,
@@ -71,38 +56,14 @@ static void drop(trainer *t) {
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-static fc_err save(trainer *t, int64_t done) {
-  fc_store_file *f = NULL;
-  if (!t->request->checkpoint) return FC_ERR_OK;
-  FC_TRY(fc_store_write_begin(t->comm, t->request->checkpoint, &f));
+static void put(void *own, fc_store_file *f, int64_t done) {
+  trainer *t = own;
   fc_td3_put(&t->td3, &t->replay, t->comm, f, t->key, (double)done);
-  fc_train_reports_put(f, t->comm->rank, t->reports, done);
-  return fc_store_write_end(&f);
 }
 
-static fc_err load(trainer *t, const fc_store_reader *r, int64_t *done) {
-  const char *path = t->request->checkpoint;
-  double number = 0;
-  FC_TRY(fc_td3_get(&t->td3, &t->replay, r, path, t->key, &number));
-  FC_CHECK(number >= 0 && number <= (double)t->set.iterations, DATA,
-           "%s: %g iterations are done of %lld", path, number, (long long)t->set.iterations);
-  *done = (int64_t)number;
-  return fc_train_reports_get(r, t->reports, *done, t->set.iterations);
-}
-
-static fc_err begin(trainer *t, int64_t *done) {
-  const char *path = t->request->checkpoint;
-  int64_t there = path && access(path, R_OK) == 0;
-  fc_store_reader *r = NULL;
-  *done = 0;
-  FC_TRY(fc_comm_broadcast(t->comm, &there, sizeof there, 0));
-  if (!there) return FC_ERR_OK;
-  fc_err err = fc_store_open(path, &r);
-  if (err == FC_ERR_OK) err = load(t, r, done);
-  fc_store_close(&r);
-  FC_TRY(fc_agree(t->comm, err));
-  fc_log(FC_LOG_INFO, "training of fldlt3 goes on after iteration %lld", (long long)*done);
-  return FC_ERR_OK;
+static fc_err get(void *own, const fc_store_reader *r, const char *path, double *done) {
+  trainer *t = own;
+  return fc_td3_get(&t->td3, &t->replay, r, path, t->key, done);
 }
 
 /* ---- an iteration ---------------------------------------------------------------------------- */
@@ -149,8 +110,8 @@ static fc_train_report empty_report(int64_t iteration, int64_t iterations) {
                            .tokens_per_s = NAN};
 }
 
-static fc_err iterate(trainer *t, int64_t iteration) {
-  fc_train_report *r = &t->reports[iteration];
+static fc_err iterate(void *own, int64_t iteration, fc_train_report *r) {
+  trainer *t = own;
   int64_t updates = 0;
   *r = empty_report(iteration, t->set.iterations);
   for (int first = 0; first < t->set.episodes; first += t->set.wave) {
@@ -165,32 +126,24 @@ static fc_err iterate(trainer *t, int64_t iteration) {
   report_outcomes(t, r);
   r->value_loss /= (double)updates; /* NAN where there was none */
   r->gradient_norm /= (double)updates;
-  if (t->request->on_iteration) t->request->on_iteration(t->request->arg, r);
-  return FC_ERR_OK;
-}
-
-static fc_err stop_is_wanted(const trainer *t, bool *stop) {
-  double wanted = t->request->stop && *t->request->stop;
-  FC_TRY(fc_comm_max(t->comm, &wanted, 1));
-  *stop = wanted > 0;
   return FC_ERR_OK;
 }
 
 static fc_err run(trainer *t, const char *folder) {
-  int64_t done = 0;
-  FC_TRY(begin(t, &done));
-  while (done < t->set.iterations) {
-    bool stop = false;
-    FC_TRY(iterate(t, done++));
-    if (done == t->set.iterations) break;
-    FC_TRY(stop_is_wanted(t, &stop));
-    if (stop || done % t->set.checkpoint_every == 0) FC_TRY(save(t, done));
-    FC_CHECK(!stop, STOPPED, "stopped on request after iteration %lld of %lld of training",
-             (long long)done, (long long)t->set.iterations);
-  }
+  const fc_course course = {.comm = t->comm,
+                            .request = t->request,
+                            .what = "training of fldlt3",
+                            .iterations = t->set.iterations,
+                            .checkpoint_every = t->set.checkpoint_every,
+                            .reports = t->reports,
+                            .own = t,
+                            .iterate = iterate,
+                            .put = put,
+                            .get = get};
   const bool writes = t->comm->rank == 0;
+  FC_TRY(fc_course_run(&course));
   FC_TRY(fc_agree(t->comm, writes ? fc_fldlt3_save(&t->code, &t->td3, folder) : FC_ERR_OK));
-  if (writes && t->request->checkpoint) unlink(t->request->checkpoint);
+  fc_course_end(&course);
   return FC_ERR_OK;
 }
 
@@ -215,21 +168,11 @@ fc_err fc_fldlt3_run(const fc_comm *comm, const fc_config *cfg, const fc_scenari
 /* ---- in learned environments ------------------------------------------------------------------
  */
 
-typedef struct {
-  const fc_scenario *scenario;
-  const fc_dynamics *dynamics;
-  const fc_trajectories *starts;
-} learned;
-
-static fc_err open_learned(void *arg, int episodes, fc_environment **out) {
-  const learned *l = arg;
-  return fc_environment_open_learned(l->scenario, l->dynamics, l->starts, episodes, out);
-}
-
 fc_err fc_fldlt3_train(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
                        const fc_dynamics *d, const fc_trajectories *starts,
                        const fc_train_request *request, const char *folder,
                        fc_train_report **reports, int64_t *n_reports) {
-  learned l = {s, d, starts};
-  return fc_fldlt3_run(comm, cfg, s, starts, open_learned, &l, request, folder, reports, n_reports);
+  fc_learned l = {s, d, starts};
+  return fc_fldlt3_run(comm, cfg, s, starts, fc_learned_open, &l, request, folder, reports,
+                       n_reports);
 }

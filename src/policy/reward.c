@@ -65,12 +65,12 @@ static const fc_reward_source *find(const char *name) {
 fc_err fc_reward_create(const fc_reward_context *c, fc_reward **out) {
   fc_reward *r = NULL;
   *out = NULL;
-  fc_err err = fc_alloc(1, sizeof *r, &r);
+  fc_err err = fc_agree(c->comm, fc_alloc(1, sizeof *r, &r)); /* a source may be Collective */
   if (err == FC_ERR_OK) {
     *r = (fc_reward){.comm = c->comm, .source = find(fc_config_string(c->cfg, "reward.source"))};
     if (r->source->create) err = r->source->create(c, &r->own);
+    err = fc_agree(c->comm, err);
   }
-  err = fc_agree(c->comm, err);
   if (err != FC_ERR_OK) fc_reward_destroy(&r);
   *out = r;
   return err;

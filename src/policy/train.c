@@ -1,6 +1,5 @@
 /* train.c - GRPO and PPO from beginning to end [TELLM, Algorithm 1]: play, reward, learn, report.
  */
-#include "fedcell/fc_log.h"
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_timer.h"
 #include "reward.h"
@@ -8,7 +7,6 @@
 #include <math.h>
 #include <omp.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct {
   const fc_comm *comm;
@@ -33,23 +31,11 @@ typedef struct {
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-/* Everything that training depends on, told as the options that say so. */
 static fc_err make_key(trainer *t) {
   const fc_option_table *const tables[] = {&fc_grpo_options, &fc_reward_options,
                                            &fc_policy_options};
-  fc_err err = fc_format(&t->key, "%s\n", t->request->algorithm);
-  for (size_t k = 0; k < sizeof tables / sizeof tables[0]; k++)
-    for (size_t i = 0; i < tables[k]->n && err == FC_ERR_OK; i++) {
-      const char *name = tables[k]->options[i].name;
-      char *value = NULL, *longer = NULL;
-      err = fc_config_text(t->cfg, name, &value);
-      if (err == FC_ERR_OK) err = fc_format(&longer, "%s%s: %s\n", t->key, name, value);
-      fc_free(value);
-      if (err != FC_ERR_OK) break;
-      fc_free(t->key);
-      t->key = longer;
-    }
-  return err;
+  return fc_course_key(t->cfg, t->request->algorithm, tables, sizeof tables / sizeof tables[0],
+                       &t->key);
 }
 
 static size_t theta_count(const trainer *t) {
@@ -116,45 +102,26 @@ static void drop(trainer *t) {
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-static fc_err save(trainer *t, int64_t done) {
-  fc_store_file *f = NULL;
-  if (!t->request->checkpoint) return FC_ERR_OK;
-  FC_TRY(fc_store_write_begin(t->comm, t->request->checkpoint, &f));
+static void put(void *own, fc_store_file *f, int64_t done) {
+  trainer *t = own;
   fc_descent_put(t->learner.descent, f, t->key, t->learner.theta, (double)done);
   fc_store_put_number(f, "/state", "reward_mean", t->reward_mean);
   fc_store_put_number(f, "/state", "reward_deviation", t->reward_deviation);
-  fc_train_reports_put(f, t->comm->rank, t->reports, done);
   fc_reward_put(t->reward, f);
-  return fc_store_write_end(&f);
 }
 
-static fc_err load(trainer *t, const fc_store_reader *r, int64_t *done) {
-  const char *path = t->request->checkpoint;
-  double number = 0;
-  FC_TRY(fc_descent_get(t->learner.descent, r, path, t->key, t->learner.theta, &number));
-  FC_CHECK(number >= 0 && number <= (double)t->set.iterations, DATA,
-           "%s: %g iterations are done of %lld", path, number, (long long)t->set.iterations);
-  *done = (int64_t)number;
+static fc_err get(void *own, const fc_store_reader *r, const char *path, double *done) {
+  trainer *t = own;
+  FC_TRY(fc_descent_get(t->learner.descent, r, path, t->key, t->learner.theta, done));
   FC_TRY(fc_store_get_number(r, "/state", "reward_mean", &t->reward_mean));
   FC_TRY(fc_store_get_number(r, "/state", "reward_deviation", &t->reward_deviation));
-  FC_TRY(fc_train_reports_get(r, t->reports, *done, t->set.iterations));
   return fc_reward_get(t->reward, r);
 }
 
-/* Goes on from a checkpoint, or learns what rewards need. */
-static fc_err begin(trainer *t, int64_t *done) {
-  const char *path = t->request->checkpoint;
-  int64_t there = path && access(path, R_OK) == 0;
-  fc_store_reader *r = NULL;
-  *done = 0;
-  FC_TRY(fc_comm_broadcast(t->comm, &there, sizeof there, 0));
-  if (!there) return fc_reward_learn(t->reward, t->request->stop);
-  fc_err err = fc_store_open(path, &r);
-  if (err == FC_ERR_OK) err = load(t, r, done);
-  fc_store_close(&r);
-  FC_TRY(fc_agree(t->comm, err));
-  fc_log(FC_LOG_INFO, "training with rewards goes on after iteration %lld", (long long)*done);
-  return FC_ERR_OK;
+/* What rewards need is learned first. */
+static fc_err start(void *own) {
+  trainer *t = own;
+  return fc_reward_learn(t->reward, t->request->stop);
 }
 
 /* ---- an iteration ---------------------------------------------------------------------------- */
@@ -212,40 +179,33 @@ static fc_err learn(trainer *t, int64_t iteration, fc_train_report *r) {
   return FC_ERR_OK;
 }
 
-static fc_err iterate(trainer *t, int64_t iteration) {
-  fc_train_report *r = &t->reports[iteration];
-  double start = fc_wall_time_s();
+static fc_err iterate(void *own, int64_t iteration, fc_train_report *r) {
+  trainer *t = own;
+  double start_s = fc_wall_time_s();
   *r = (fc_train_report){.iteration = iteration + 1, .iterations = t->set.iterations};
   FC_TRY(fc_play_run(&t->play, iteration, t->learner.theta, &t->answers));
-  r->rollout_s = fc_wall_time_s() - start;
-  start = fc_wall_time_s();
+  r->rollout_s = fc_wall_time_s() - start_s;
+  start_s = fc_wall_time_s();
   FC_TRY(learn(t, iteration, r));
-  r->update_s = fc_wall_time_s() - start;
-  if (t->request->on_iteration) t->request->on_iteration(t->request->arg, r);
-  return FC_ERR_OK;
-}
-
-static fc_err stop_is_wanted(const trainer *t, bool *stop) {
-  double wanted = t->request->stop && *t->request->stop;
-  FC_TRY(fc_comm_max(t->comm, &wanted, 1));
-  *stop = wanted > 0;
+  r->update_s = fc_wall_time_s() - start_s;
   return FC_ERR_OK;
 }
 
 static fc_err run(trainer *t) {
-  int64_t done = 0;
-  FC_TRY(begin(t, &done));
-  while (done < t->set.iterations) {
-    bool stop = false;
-    FC_TRY(iterate(t, done++));
-    if (done == t->set.iterations) break;
-    FC_TRY(stop_is_wanted(t, &stop));
-    if (stop || done % t->set.checkpoint_every == 0) FC_TRY(save(t, done));
-    FC_CHECK(!stop, STOPPED, "stopped on request after iteration %lld of %lld of training",
-             (long long)done, (long long)t->set.iterations);
-  }
+  const fc_course course = {.comm = t->comm,
+                            .request = t->request,
+                            .what = "training with rewards",
+                            .iterations = t->set.iterations,
+                            .checkpoint_every = t->set.checkpoint_every,
+                            .reports = t->reports,
+                            .own = t,
+                            .iterate = iterate,
+                            .start = start,
+                            .put = put,
+                            .get = get};
+  FC_TRY(fc_course_run(&course));
   FC_TRY(fc_agree(t->comm, fc_llm_merge(t->llm, t->trainable, t->learner.theta)));
-  if (t->comm->rank == 0 && t->request->checkpoint) unlink(t->request->checkpoint);
+  fc_course_end(&course);
   return FC_ERR_OK;
 }
 
@@ -272,21 +232,10 @@ fc_err fc_train_run(const fc_comm *comm, const fc_config *cfg, const fc_scenario
 /* ---- in learned environments ------------------------------------------------------------------
  */
 
-typedef struct {
-  const fc_scenario *scenario;
-  const fc_dynamics *dynamics;
-  const fc_trajectories *starts;
-} learned;
-
-static fc_err open_learned(void *arg, int episodes, fc_environment **out) {
-  const learned *l = arg;
-  return fc_environment_open_learned(l->scenario, l->dynamics, l->starts, episodes, out);
-}
-
 fc_err fc_policy_train(const fc_comm *comm, const fc_config *cfg, const fc_scenario *s,
                        const fc_dynamics *d, const fc_trajectories *starts,
                        const fc_train_request *request, fc_llm *llm, fc_train_report **reports,
                        int64_t *n_reports) {
-  learned l = {s, d, starts};
-  return fc_train_run(comm, cfg, s, starts, open_learned, &l, request, llm, reports, n_reports);
+  fc_learned l = {s, d, starts};
+  return fc_train_run(comm, cfg, s, starts, fc_learned_open, &l, request, llm, reports, n_reports);
 }

@@ -8,6 +8,7 @@
 #ifndef POLICY_TRAIN_H
 #define POLICY_TRAIN_H
 
+#include "course.h"
 #include "fedcell/fc_descent.h"
 #include "fedcell/fc_policy.h"
 #include "objective.h"
@@ -68,9 +69,7 @@ typedef struct {
   fc_generator *generator;     /* for as many */
   int64_t first, own;          /* this rank's episodes */
 } fc_play;
-/* Collective. Shares out the episodes and opens what they need; open: an environment for this
- * rank's `episodes` (1 or more). */
-typedef fc_err fc_environment_opener(void *arg, int episodes, fc_environment **out);
+/* Collective. Shares out the episodes and opens what they need. */
 fc_err fc_play_create(fc_play *r, fc_environment_opener *open, void *arg);
 void fc_play_destroy(fc_play *r);
 /* Collective. Fills all of `a` up to energy_j, on all ranks alike. */

@@ -56,7 +56,8 @@ static void a_stop_is_for_all_and_any_number_goes_on(void **state) {
       .checkpoint = path, .stop = &stop, .on_iteration = stop_after_two};
   stop = 0;
   t = train_in(comm, &g, open_flat, &request, parts);
-  assert_fails(t.err, FC_ERR_STOPPED, "stopped on request after iteration 2 of 4 of training");
+  assert_fails(t.err, FC_ERR_STOPPED,
+               "stopped on request after iteration 2 of 4 of training of fldlt3");
   assert_null(t.reports);
   stop = 0;
   snprintf(message, sizeof message,

@@ -56,7 +56,8 @@ static void goes_on_with_all_ranks(void **state) {
   request.arg = (void *)&stop;
   if (comm->rank == comm->size - 1) request.on_iteration = stop_at_once;
   trained t = train_with(comm, &g, &request, settings, open_toy, g.scenario);
-  assert_fails(t.err, FC_ERR_STOPPED, "stopped on request after iteration 1 of 3 of training");
+  assert_fails(t.err, FC_ERR_STOPPED,
+               "stopped on request after iteration 1 of 3 of training with rewards");
   drop_trained(&t);
   request.stop = NULL;
   t = train_with(comm, &g, &request, settings, open_toy, g.scenario);

@@ -276,7 +276,8 @@ static void a_checkpoint_has_the_model(void **state) {
   request.on_iteration = stop_it;
   request.arg = (void *)&stop;
   t = train_with(comm, &g, &request, settings, open_toy, g.scenario);
-  assert_fails(t.err, FC_ERR_STOPPED, "stopped on request after iteration 1 of 2 of training");
+  assert_fails(t.err, FC_ERR_STOPPED,
+               "stopped on request after iteration 1 of 2 of training with rewards");
   drop_trained(&t);
   stop = 0;
   memset(g.t->reward, 0, (size_t)g.t->n * (size_t)g.t->rounds * sizeof *g.t->reward);

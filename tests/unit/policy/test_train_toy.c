@@ -184,7 +184,8 @@ static void goes_on_where_it_stopped(void **state) {
     trained whole = train_in_toy(comm, &g, forms[i].algorithm, forms[i].settings);
     OK(whole.err);
     trained t = train_with(comm, &g, &request, forms[i].settings, open_toy, g.scenario);
-    assert_fails(t.err, FC_ERR_STOPPED, "stopped on request after iteration 2 of 4 of training");
+    assert_fails(t.err, FC_ERR_STOPPED,
+                 "stopped on request after iteration 2 of 4 of training with rewards");
     drop_trained(&t);
     s.stop = 0;
     t = train_with(comm, &g, &request, "grpo.iterations=4\ngrpo.gamma=0.5", open_toy, g.scenario);
