@@ -3,16 +3,22 @@
  * The tokens of all sequences follow each other: sequence b owns the rows
  * [start[b], start[b+1]); its positions count from 0. N = start[sequences] rows in all. Row-wise
  * work (products, norms) sees N rows; only attention looks at sequences. Plain data; whoever fills
- * it owns the arrays. */
+ * it owns the arrays.
+ *
+ * Texts with the same beginning may share it, so that it is computed once: it is then sequence 0,
+ * and all others go on from its last token. */
 #ifndef FC_BATCH_H
 #define FC_BATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { FC_TARGET_IGNORE = -1 };
 
 typedef struct {
   int32_t sequences;
+  bool shares_first;      /* sequence 0 is the beginning of all others, whose positions go on from
+                             it and whose tokens see it (decoders, a single member) */
   const int64_t *start;   /* (sequences + 1) */
   const int32_t *tokens;  /* (N) */
   const float *inputs;    /* (N, width) in place of the tokens' embeddings (positions are added as

@@ -156,9 +156,11 @@ typedef struct {
   int heads, kv_heads; /* kv_heads divides heads */
   int head_width;      /* dh */
   bool causal;
+  bool shares_first; /* causal: all other sequences go on from sequence 0 and see its keys too */
 } fc_attention_shape;
 
-/* Floats of scratch for sequences of at most T tokens: O(tile * T), not O(T * T). */
+/* Floats of scratch for sequences of at most T tokens, a shared beginning included: O(tile * T),
+ * not O(T * T). */
 size_t fc_k_attention_scratch(fc_attention_shape s, int64_t T);
 /* out (N, heads*dh) = softmax(Q K^T / sqrt(dh)) V within each sequence. qkv (N, (heads+2 kv_heads)
  * dh) holds Q, K, V side by side. lse (N,heads), the log-sum-exp of each score row, is kept. */

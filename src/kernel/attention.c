@@ -16,9 +16,11 @@ enum {
 
 /* One head of one sequence: pointers to the first row of its queries, keys and values, distances
  * between rows, and how many queries there are. They see `keys` keys or, causally, all up to their
- * own, which `past` keys precede. */
+ * own, which `past` keys precede; the first `shared` of all keys and values lie elsewhere. */
 typedef struct {
   const float *q, *k, *v;
+  const float *shared_k, *shared_v;
+  int64_t shared;
   int64_t ld, v_ld, out_ld, length, keys, past;
   int64_t panel_ld; /* between panels of keys; 0: none, keys are rows of distance ld */
   int heads, width;
@@ -26,14 +28,23 @@ typedef struct {
   float scale;
 } head_view;
 
-static head_view view_of(const float *qkv, int64_t first, int64_t length, fc_attention_shape s,
+/* Of sequence b. */
+static head_view view_of(const float *qkv, const int64_t *start, int b, fc_attention_shape s,
                          int head) {
   const int64_t ld = (int64_t)(s.heads + 2 * s.kv_heads) * s.head_width;
+  const int64_t length = start[b + 1] - start[b];
+  const int64_t shared = s.shares_first && b > 0 ? start[1] - start[0] : 0;
   const int kv = head / (s.heads / s.kv_heads);
-  const float *row = qkv + first * ld;
+  const int64_t k = (int64_t)(s.heads + kv) * s.head_width;
+  const int64_t v = k + (int64_t)s.kv_heads * s.head_width;
+  const float *row = qkv + start[b] * ld, *first = qkv + start[0] * ld;
   return (head_view){.q = row + (int64_t)head * s.head_width,
-                     .k = row + (int64_t)(s.heads + kv) * s.head_width,
-                     .v = row + (int64_t)(s.heads + s.kv_heads + kv) * s.head_width,
+                     .k = row + k,
+                     .v = row + v,
+                     .shared_k = first + k,
+                     .shared_v = first + v,
+                     .shared = shared,
+                     .past = shared,
                      .ld = ld,
                      .v_ld = ld,
                      .out_ld = (int64_t)s.heads * s.head_width,
@@ -70,12 +81,35 @@ static query_tile tile_at(const head_view *v, int64_t first) {
   return (query_tile){.first = first, .rows = rows, .cols = cols, .ld = ld};
 }
 
+/* Keys, or values: the shared ones and the sequence's own. */
+typedef struct {
+  const float *shared, *own;
+} two_parts;
+
+/* out (rows, cols) = alpha X Y^T: X (rows, width) of queries, Y keys or values. */
+static void by_keys(float *out, const head_view *v, query_tile t, float alpha, const float *x,
+                    int64_t x_ld, two_parts y) {
+  fc_product p = {.transpose_b = true, .alpha = alpha, .M = t.rows, .N = v->shared, .K = v->width};
+  if (v->shared) fc_k_product(p, out, t.ld, x, x_ld, y.shared, v->ld);
+  p.N = t.cols - v->shared;
+  fc_k_product(p, out + v->shared, t.ld, x, x_ld, y.own, v->ld);
+}
+
+/* out (rows, width) = X Y: X (rows, cols) of scores, Y keys or values. */
+static void over_keys(float *out, int64_t out_ld, const head_view *v, query_tile t, const float *x,
+                      two_parts y, int64_t y_ld) {
+  fc_product p = {.alpha = 1, .M = t.rows, .N = v->width, .K = v->shared};
+  if (v->shared) fc_k_product(p, out, out_ld, x, t.ld, y.shared, y_ld);
+  p.accumulate = v->shared > 0;
+  p.K = t.cols - v->shared;
+  fc_k_product(p, out, out_ld, x + v->shared, t.ld, y.own, y_ld);
+}
+
 /* score (rows, ld) = scale * Q K^T, -inf where masked and in the padding. */
 static void tile_scores(float *score, const head_view *v, query_tile t) {
   const float *q = v->q + t.first * v->ld;
-  fc_product p = {.transpose_b = true, .alpha = v->scale, .M = t.rows, .N = t.cols, .K = v->width};
-  fc_product panel = {.alpha = v->scale, .M = t.rows, .N = FC_K_KEY_PANEL, .K = v->width};
-  if (!v->panel_ld) fc_k_product(p, score, t.ld, q, v->ld, v->k, v->ld);
+  const fc_product panel = {.alpha = v->scale, .M = t.rows, .N = FC_K_KEY_PANEL, .K = v->width};
+  if (!v->panel_ld) by_keys(score, v, t, v->scale, q, v->ld, (two_parts){v->shared_k, v->k});
   for (int64_t j = 0; v->panel_ld && j < t.cols; j += FC_K_KEY_PANEL)
     fc_k_product(panel, score + j, t.ld, q, v->ld, v->k + j / FC_K_KEY_PANEL * v->panel_ld,
                  FC_K_KEY_PANEL);
@@ -119,9 +153,8 @@ static void forward_tile(float *out, float *lse, const head_view *v, query_tile 
   tile_softmax(score, largest, sum, t);
   for (int64_t i = 0; lse && i < t.rows; i++)
     lse[(t.first + i) * v->heads] = largest[i] + logf(sum[i]);
-  fc_product p = {.alpha = 1, .M = t.rows, .N = v->width, .K = t.cols};
   float *o = out + t.first * v->out_ld;
-  fc_k_product(p, o, v->out_ld, score, t.ld, v->v, v->v_ld);
+  over_keys(o, v->out_ld, v, t, score, (two_parts){v->shared_v, v->v}, v->v_ld);
   divide_rows(o, v->out_ld, sum, t.rows, v->width);
 }
 
@@ -130,7 +163,7 @@ void fc_k_attention_fwd(float *out, float *lse, const float *qkv, const int64_t 
   assert(s.heads % s.kv_heads == 0);
   for (int b = 0; b < sequences; b++)
     for (int h = 0; h < s.heads; h++) {
-      head_view v = view_of(qkv, start[b], start[b + 1] - start[b], s, h);
+      head_view v = view_of(qkv, start, b, s, h);
       float *o = out + start[b] * v.out_ld + (int64_t)h * s.head_width;
       for (int64_t q0 = 0; q0 < v.length; q0 += QUERY_TILE)
         forward_tile(o, lse + start[b] * s.heads + h, &v, tile_at(&v, q0), scratch);
@@ -176,7 +209,7 @@ void fc_k_attention_after(float *out, const float *q, int ldq, const float *k, c
 
 /* The gradient's pointers of one head, laid out as head_view's. */
 typedef struct {
-  float *dq, *dk, *dv;
+  float *dq, *dk, *dv, *shared_dk, *shared_dv;
   const float *dout, *out, *lse;
 } head_gradient;
 
@@ -207,6 +240,20 @@ static void tile_score_gradient(float *dp, const float *p, const float *dout, co
   }
 }
 
+/* The keys' or values' gradients += X^T Y: X (rows, cols) of scores, Y (rows, width) of queries. */
+static void onto_keys(float *shared, float *own, const head_view *v, query_tile t, const float *x,
+                      const float *y, int64_t y_ld) {
+  fc_product p = {.transpose_a = true,
+                  .accumulate = true,
+                  .alpha = 1,
+                  .M = v->shared,
+                  .N = v->width,
+                  .K = t.rows};
+  if (v->shared) fc_k_product(p, shared, v->ld, x, t.ld, y, y_ld);
+  p.M = t.cols - v->shared;
+  fc_k_product(p, own, v->ld, x + v->shared, t.ld, y, y_ld);
+}
+
 /* [FlashAttention, Alg. 4]: dV += P^T dO; dP = dO V^T; dS = P (dP - rowsum(dO O)); dQ = dS K;
  * dK += dS^T Q. */
 static void backward_tile(const head_gradient *g, const head_view *v, query_tile t, float *p,
@@ -215,15 +262,11 @@ static void backward_tile(const head_gradient *g, const head_view *v, query_tile
   const int64_t at = t.first * v->ld;
   tile_scores(p, v, t);
   tile_probabilities(p, g->lse + t.first * v->heads, v->heads, t);
-  fc_product to_dp = {.transpose_b = true, .alpha = 1, .M = t.rows, .N = t.cols, .K = v->width};
-  fc_product to_dq = {.alpha = 1, .M = t.rows, .N = v->width, .K = t.cols};
-  fc_product to_key = {
-      .transpose_a = true, .accumulate = true, .alpha = 1, .M = t.cols, .N = v->width, .K = t.rows};
-  fc_k_product(to_dp, dp, t.ld, dout, v->out_ld, v->v, v->ld);
-  fc_k_product(to_key, g->dv, v->ld, p, t.ld, dout, v->out_ld);
+  by_keys(dp, v, t, 1, dout, v->out_ld, (two_parts){v->shared_v, v->v});
+  onto_keys(g->shared_dv, g->dv, v, t, p, dout, v->out_ld);
   tile_score_gradient(dp, p, dout, out, v, t);
-  fc_k_product(to_dq, g->dq + at, v->ld, dp, t.ld, v->k, v->ld);
-  fc_k_product(to_key, g->dk, v->ld, dp, t.ld, v->q + at, v->ld);
+  over_keys(g->dq + at, v->ld, v, t, dp, (two_parts){v->shared_k, v->k}, v->ld);
+  onto_keys(g->shared_dk, g->dk, v, t, dp, v->q + at, v->ld);
 }
 
 void fc_k_attention_bwd(float *dqkv, const float *dout, const float *qkv, const float *out,
@@ -234,15 +277,18 @@ void fc_k_attention_bwd(float *dqkv, const float *dout, const float *qkv, const 
   memset(dqkv + start[0] * ld, 0, (size_t)((start[sequences] - start[0]) * ld) * sizeof *dqkv);
   for (int b = 0; b < sequences; b++)
     for (int h = 0; h < s.heads; h++) {
-      const head_view v = view_of(qkv, start[b], start[b + 1] - start[b], s, h);
+      const head_view v = view_of(qkv, start, b, s, h);
       const int64_t at = start[b] * v.out_ld + (int64_t)h * s.head_width;
       const head_gradient g = {.dq = dqkv + (v.q - qkv),
                                .dk = dqkv + (v.k - qkv),
                                .dv = dqkv + (v.v - qkv),
+                               .shared_dk = dqkv + (v.shared_k - qkv),
+                               .shared_dv = dqkv + (v.shared_v - qkv),
                                .dout = dout + at,
                                .out = out + at,
                                .lse = lse + start[b] * s.heads + h};
       for (int64_t q0 = 0; q0 < v.length; q0 += QUERY_TILE)
-        backward_tile(&g, &v, tile_at(&v, q0), scratch, scratch + QUERY_TILE * padded(v.length));
+        backward_tile(&g, &v, tile_at(&v, q0), scratch,
+                      scratch + QUERY_TILE * padded(v.past + v.length));
     }
 }

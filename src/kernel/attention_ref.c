@@ -26,14 +26,32 @@ static double score(const float *qkv, head_place p, int64_t i, int64_t j) {
   return sum * p.scale;
 }
 
-static int64_t key_end(fc_attention_shape s, int64_t query, int64_t end) {
-  return s.causal ? query + 1 : end;
+/* Rows whose keys query i sees: [first, shared_end) and [own, end), either maybe empty. */
+typedef struct {
+  int64_t first, shared_end, own, end;
+} visible;
+
+static visible visible_of(fc_attention_shape s, const int64_t *start, int b, int64_t i) {
+  return (visible){.first = start[0],
+                   .shared_end = s.shares_first && b > 0 ? start[1] : start[0],
+                   .own = start[b],
+                   .end = s.causal ? i + 1 : start[b + 1]};
 }
 
-static double log_sum_exp(const float *qkv, head_place p, int64_t i, int64_t first, int64_t end) {
+static int64_t first_key(visible k) {
+  return k.first < k.shared_end ? k.first : k.own;
+}
+
+static int64_t next_key(visible k, int64_t j) {
+  return j + 1 == k.shared_end && j < k.own ? k.own : j + 1;
+}
+
+static double log_sum_exp(const float *qkv, head_place p, int64_t i, visible k) {
   double largest = -INFINITY, sum = 0.0;
-  for (int64_t j = first; j < end; j++) largest = fmax(largest, score(qkv, p, i, j));
-  for (int64_t j = first; j < end; j++) sum += exp(score(qkv, p, i, j) - largest);
+  for (int64_t j = first_key(k); j < k.end; j = next_key(k, j))
+    largest = fmax(largest, score(qkv, p, i, j));
+  for (int64_t j = first_key(k); j < k.end; j = next_key(k, j))
+    sum += exp(score(qkv, p, i, j) - largest);
   return largest + log(sum);
 }
 
@@ -44,13 +62,13 @@ void fc_k_attention_fwd_ref(float *out, float *lse, const float *qkv, const int6
     for (int h = 0; h < s.heads; h++)
       for (int64_t i = start[b]; i < start[b + 1]; i++) {
         const head_place p = place_of(s, h);
-        const int64_t end = key_end(s, i, start[b + 1]);
-        const double l = log_sum_exp(qkv, p, i, start[b], end);
+        const visible k = visible_of(s, start, b, i);
+        const double l = log_sum_exp(qkv, p, i, k);
         float *o = out + (i * s.heads + h) * s.head_width;
         lse[i * s.heads + h] = (float)l;
         for (int c = 0; c < s.head_width; c++) {
           double sum = 0.0;
-          for (int64_t j = start[b]; j < end; j++)
+          for (int64_t j = first_key(k); j < k.end; j = next_key(k, j))
             sum += exp(score(qkv, p, i, j) - l) * qkv[j * p.ld + p.v + c];
           o[c] = (float)sum;
         }
@@ -59,10 +77,10 @@ void fc_k_attention_fwd_ref(float *out, float *lse, const float *qkv, const int6
 
 /* Adds what query i of head h contributes to dqkv. */
 static void backward_query(float *dqkv, const float *dout, const float *qkv, const float *out,
-                           double lse, head_place p, int64_t i, int64_t first, int64_t end) {
+                           double lse, head_place p, int64_t i, visible k) {
   double d = 0.0;
   for (int c = 0; c < p.width; c++) d += (double)dout[c] * out[c];
-  for (int64_t j = first; j < end; j++) {
+  for (int64_t j = first_key(k); j < k.end; j = next_key(k, j)) {
     const double prob = exp(score(qkv, p, i, j) - lse);
     double dprob = 0.0;
     for (int c = 0; c < p.width; c++) dprob += (double)dout[c] * qkv[j * p.ld + p.v + c];
@@ -86,7 +104,7 @@ void fc_k_attention_bwd_ref(float *dqkv, const float *dout, const float *qkv, co
       for (int64_t i = start[b]; i < start[b + 1]; i++) {
         const int64_t at = (i * s.heads + h) * s.head_width;
         backward_query(dqkv, dout + at, qkv, out + at, lse[i * s.heads + h], place_of(s, h), i,
-                       start[b], key_end(s, i, start[b + 1]));
+                       visible_of(s, start, b, i));
       }
 }
 

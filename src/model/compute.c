@@ -31,10 +31,13 @@ static fc_err check_sequences(const fc_work *w, const fc_batch *b) {
   if (b->sequences == 0) return FC_ERR_OK;
   FC_CHECK(b->start[0] == 0, SHAPE, "the batch's first sequence starts at row %lld, not 0",
            (long long)b->start[0]);
+  FC_CHECK(!b->shares_first || s->arch->causal, USAGE,
+           "sequences with a shared beginning need a decoder; %s is an encoder", s->arch->name);
   for (int32_t i = 0; i < b->sequences; i++) {
     long long length = (long long)(b->start[i + 1] - b->start[i]);
     FC_CHECK(length >= 1, SHAPE, "sequence %d of the batch has %lld tokens, allowed is 1 or more",
              i, length);
+    if (b->shares_first && i > 0) length += (long long)b->start[1];
     FC_CHECK(length <= positions, SHAPE,
              "sequence %d of the batch has %lld tokens, %s has %d positions", i, length,
              s->arch->name, positions);
@@ -79,6 +82,8 @@ static fc_err check_targets(const fc_work *w, const fc_batch *b, int64_t N, fc_l
 
 fc_err fc_work_begin(fc_work *w, const fc_batch *batch, fc_loss_kind kind, bool with_targets) {
   FC_TRY(check_kind(&w->model->shape, kind));
+  FC_CHECK(!batch->shares_first || kind != FC_LOSS_CLASSIFY, USAGE,
+           "sequences with a shared beginning have no classification loss");
   FC_TRY(check_sequences(w, batch));
   int64_t N = batch->sequences > 0 ? batch->start[batch->sequences] : 0;
   if (N > 0) FC_TRY(check_inputs(w, batch, N));
@@ -119,6 +124,9 @@ fc_err fc_work_join(fc_work *w, const fc_member *members, int n, int *failed) {
   int64_t sequences = 0;
   w->first_sequence[0] = 0;
   w->bounds[0] = 0;
+  *failed = -1;
+  FC_CHECK(!b->shares_first || n <= 1, USAGE,
+           "a cohort of %d members cannot share a beginning of sequences", n);
   for (int j = 0; j < n; j++) {
     const fc_member *m = &members[j];
     const fc_trainable *t = m->trainable ? m->trainable : w->trainable;
@@ -256,6 +264,7 @@ fc_err fc_model_importance(fc_work *w, const fc_batch *batch, fc_loss_kind kind,
                            double *neurons) {
   fc_loss_result ignored = {0};
   FC_CHECK(w->mask_gradient, USAGE, "this workspace was not made for importance");
+  FC_CHECK(!batch->shares_first, USAGE, "importance is of sequences without a shared beginning");
   FC_TRY(fc_work_begin(w, batch, kind, true));
   if (!has_target(w, kind)) return FC_ERR_OK;
   join_sequences(w);

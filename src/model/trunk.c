@@ -10,6 +10,12 @@ static size_t bytes_of(const fc_work *w) {
   return (size_t)w->n_rows * (size_t)w->model->shape.width * sizeof(float);
 }
 
+/* Of a sequence: how many tokens precede it. */
+static int64_t first_position(const fc_work *w, int32_t sequence) {
+  const fc_batch *b = w->batch;
+  return b->shares_first && sequence > 0 ? b->start[1] : fc_cache_past(w, sequence);
+}
+
 /* ---- branches: f and its gradient ------------------------------------------------------------ */
 
 /* Attention of the members with the same heads. */
@@ -27,6 +33,7 @@ static bool next_attention(const fc_work *w, int layer, attention_span *a) {
   const fc_attention_shape one = fc_model_attention_shape(w->model, 1);
   int64_t before = a->span.before;
   a->shape = fc_model_attention_shape(w->model, a->span.kept);
+  a->shape.shares_first = w->batch->shares_first;
   a->first = w->first_sequence[a->span.j];
   a->sequences = w->first_sequence[a->span.next] - a->first;
   for (int32_t i = 0; i <= a->sequences; i++)
@@ -49,7 +56,7 @@ static void rotate(fc_work *w, rotation *turn, const attention_span *a, float *q
   for (int32_t i = 0; i < a->sequences; i++) {
     const int64_t own[2] = {0, a->start[i + 1] - a->start[i]};
     turn(qkv + a->start[i] * a->ld, (int)a->ld,
-         w->rope + fc_cache_past(w, a->first + i) * head_width, own, 1, heads, head_width);
+         w->rope + first_position(w, a->first + i) * head_width, own, 1, heads, head_width);
   }
 }
 
@@ -199,7 +206,7 @@ static void embed_sequence(fc_work *w, const fc_work_member *member, int32_t i) 
   const fc_model *m = w->model;
   const fc_batch *b = w->batch;
   const int64_t first = b->start[i], own[2] = {0, b->start[i + 1] - first};
-  int offset = m->shape.arch->position_offset + (int)fc_cache_past(w, i), C = m->shape.width;
+  int offset = m->shape.arch->position_offset + (int)first_position(w, i), C = m->shape.width;
   const float *token = b->inputs ? b->inputs + first * C : fc_work_tensor(w, member, m->token);
   fc_k_embed_fwd(w->embedded + first * C, b->inputs ? NULL : b->tokens + first,
                  b->types ? b->types + first : NULL, own, 1, token,
@@ -230,11 +237,11 @@ static void embed_bwd(fc_work *w) {
   for (int j = 0; j < w->n_members; j++) {
     const fc_work_member *member = &w->members[j];
     float *dtoken = b->inputs ? NULL : fc_work_gradient(member, m->token);
-    int32_t first = w->first_sequence[j], n = w->first_sequence[j + 1] - first;
     /* the kernel's rows are those of `start`, so that the whole arrays go with a later start */
-    fc_k_embed_bwd(dtoken, fc_work_gradient(member, m->position), fc_work_gradient(member, m->type),
-                   w->d, b->tokens, b->types, b->start + first, n, m->shape.arch->position_offset,
-                   m->shape.width);
+    for (int32_t i = w->first_sequence[j]; i < w->first_sequence[j + 1]; i++)
+      fc_k_embed_bwd(dtoken, fc_work_gradient(member, m->position),
+                     fc_work_gradient(member, m->type), w->d, b->tokens, b->types, b->start + i, 1,
+                     m->shape.arch->position_offset + (int)first_position(w, i), m->shape.width);
   }
 }
 

@@ -141,10 +141,9 @@ static fc_linear_head head_of(const preference *m) {
                           .weight = m->theta + m->P};
 }
 
-/* The batch's sequences end at the rows start[b + 1] - 1. */
 static double score_of(const fc_linear_head *head, const fc_pass *p, const fc_head_view *view,
-                       int b) {
-  return fc_linear_head_fwd(head, view->hidden + (p->start[b + 1] - 1) * head->width);
+                       int text) {
+  return fc_linear_head_fwd(head, view->hidden + fc_pass_last_row(p, text) * head->width);
 }
 
 /* Targets play no part. */
@@ -165,7 +164,7 @@ typedef struct {
 static fc_err keep_scores(void *arg, const fc_head_view *view) {
   const scoring *s = arg;
   fc_linear_head head = head_of(s->m);
-  for (int b = 0; b < s->pass->batch.sequences; b++)
+  for (int b = 0; b < fc_pass_texts(s->pass); b++)
     s->score[b] = (score_of(&head, s->pass, view, b) - s->m->mean) / s->m->deviation;
   return FC_ERR_OK;
 }
@@ -216,11 +215,11 @@ typedef struct {
   double *sums;
 } ranking_of_unit;
 
-/* Sequences 2k and 2k + 1 of the batch are a pair. */
+/* Texts 2k and 2k + 1 of the batch are a pair. */
 static fc_err bradley_terry(void *arg, const fc_head_view *view) {
   const ranking_of_unit *u = arg;
   fc_linear_head head = head_of(u->m);
-  for (int b = 0; b < u->pass->batch.sequences; b += 2) {
+  for (int b = 0; b < fc_pass_texts(u->pass); b += 2) {
     double chosen = score_of(&head, u->pass, view, b);
     double rejected = score_of(&head, u->pass, view, b + 1), gap = chosen - rejected;
     u->sums[PAIRS] += 1;
@@ -229,7 +228,7 @@ static fc_err bradley_terry(void *arg, const fc_head_view *view) {
     u->sums[SCORE] += chosen + rejected;
     u->sums[SCORE_SQUARED] += chosen * chosen + rejected * rejected;
     for (int k = 0; k < 2 && u->head_gradient; k++) {
-      int64_t row = (u->pass->start[b + k + 1] - 1) * head.width;
+      int64_t row = fc_pass_last_row(u->pass, b + k) * head.width;
       double slope = (k ? 1 : -1) / (1 + exp(gap));
       fc_linear_head_bwd(&head, slope, view->hidden + row, view->dhidden + row, u->head_gradient);
     }

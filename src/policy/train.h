@@ -86,7 +86,8 @@ typedef struct {
 } fc_text_pair;
 fc_text_pair fc_answers_get(const fc_answers *a, int64_t i);
 
-/* One thread's workspace and batch. */
+/* One thread's workspace and batch. The prefix that its texts begin with stands once, as the
+ * batch's first sequence, before the texts'. */
 typedef struct {
   fc_work *work;
   fc_batch batch;
@@ -98,7 +99,11 @@ fc_err fc_passes_create(const fc_model *m, const fc_trainable *t, int sequences,
                         int threads, fc_pass **out);
 void fc_passes_destroy(fc_pass **p, int threads);
 void fc_pass_clear(fc_pass *p);
-/* The answer's tokens are the targets; with_last: its last one is read as well, with no target. */
+/* How many texts it has, and the last row of one. */
+int fc_pass_texts(const fc_pass *p);
+int64_t fc_pass_last_row(const fc_pass *p, int text);
+/* The answer's tokens are the targets; with_last: its last one is read as well, with no target. All
+ * texts of a batch have the same prefix, maybe of no tokens. */
 void fc_pass_add(fc_pass *p, fc_text_pair x, bool with_last);
 
 /* speed (w h + b): `speed` is how much faster than the rest it learns, as AdamW's steps do not

@@ -18,11 +18,11 @@ fc_text_pair fc_answers_get(const fc_answers *a, int64_t i) {
 static fc_err pass_create(const fc_model *m, const fc_trainable *t, int sequences, int length,
                           fc_pass *p) {
   size_t rows = (size_t)sequences * (size_t)length;
-  FC_TRY(fc_alloc((size_t)sequences + 1, sizeof *p->start, &p->start));
+  FC_TRY(fc_alloc((size_t)sequences + 2, sizeof *p->start, &p->start)); /* with the prefix */
   FC_TRY(fc_alloc(rows, sizeof *p->tokens, &p->tokens));
   FC_TRY(fc_alloc(rows, sizeof *p->targets, &p->targets));
   p->batch = (fc_batch){.start = p->start, .tokens = p->tokens, .targets = p->targets};
-  return fc_work_create(m, t, (int64_t)rows, sequences, length, FC_WORK_TRAIN, &p->work);
+  return fc_work_create(m, t, (int64_t)rows, sequences + 1, length, FC_WORK_TRAIN, &p->work);
 }
 
 fc_err fc_passes_create(const fc_model *m, const fc_trainable *t, int sequences, int length,
@@ -50,20 +50,39 @@ void fc_passes_destroy(fc_pass **passes, int threads) {
 
 void fc_pass_clear(fc_pass *p) {
   p->batch.sequences = 0;
+  p->batch.shares_first = false;
   p->start[0] = 0;
 }
 
-void fc_pass_add(fc_pass *p, fc_text_pair x, bool with_last) {
-  int64_t first = p->start[p->batch.sequences], prompt = (int64_t)x.prefix->n + x.prompt_n;
-  int64_t n = prompt + x.answer_n - !with_last;
-  int32_t *tokens = p->tokens + first, *targets = p->targets + first;
-  if (x.prefix->n > 0) memcpy(tokens, x.prefix->id, x.prefix->n * sizeof *tokens);
-  memcpy(tokens + x.prefix->n, x.prompt, (size_t)x.prompt_n * sizeof *tokens);
-  memcpy(tokens + prompt, x.answer, (size_t)(n - prompt) * sizeof *tokens);
-  for (int64_t r = 0; r < n; r++) targets[r] = FC_TARGET_IGNORE;
-  memcpy(targets + prompt - 1, x.answer, (size_t)x.answer_n * sizeof *targets);
-  p->batch.sequences++;
+int fc_pass_texts(const fc_pass *p) {
+  return p->batch.sequences - p->batch.shares_first;
+}
+
+int64_t fc_pass_last_row(const fc_pass *p, int text) {
+  return p->start[text + p->batch.shares_first + 1] - 1;
+}
+
+/* Rows for a next sequence of n tokens, the first of it; no targets yet. */
+static int64_t begin_sequence(fc_pass *p, int64_t n) {
+  int64_t first = p->start[p->batch.sequences++];
   p->start[p->batch.sequences] = first + n;
+  for (int64_t r = first; r < first + n; r++) p->targets[r] = FC_TARGET_IGNORE;
+  return first;
+}
+
+static void add_prefix(fc_pass *p, const fc_tokens *prefix) {
+  int64_t first = begin_sequence(p, (int64_t)prefix->n);
+  memcpy(p->tokens + first, prefix->id, prefix->n * sizeof *p->tokens);
+  p->batch.shares_first = true;
+}
+
+void fc_pass_add(fc_pass *p, fc_text_pair x, bool with_last) {
+  if (p->batch.sequences == 0 && x.prefix->n > 0) add_prefix(p, x.prefix);
+  int64_t n = x.prompt_n + x.answer_n - !with_last, first = begin_sequence(p, n);
+  int64_t answer = first + x.prompt_n;
+  memcpy(p->tokens + first, x.prompt, (size_t)x.prompt_n * sizeof *p->tokens);
+  memcpy(p->tokens + answer, x.answer, (size_t)(first + n - answer) * sizeof *p->tokens);
+  memcpy(p->targets + answer - 1, x.answer, (size_t)x.answer_n * sizeof *p->targets);
 }
 
 /* ---- a linear head --------------------------------------------------------------------------- */

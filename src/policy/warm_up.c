@@ -8,6 +8,7 @@
 #include "fedcell/fc_hash.h"
 #include "fedcell/fc_mem.h"
 #include "llm.h"
+#include "train.h"
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -26,13 +27,11 @@ typedef struct { /* one thread's */
   double *values; /* (VALUES, N) of a state whose devices have new numbers */
   uint8_t *select;
   uint32_t *order;   /* (N) device n of the prompt is order[n] of the trajectory */
-  fc_tokens tokens;  /* of the batch, one sequence after the other */
-  int64_t *start;    /* (micro_batch + 1) */
-  int32_t *targets;  /* (rows) */
+  fc_tokens tokens;  /* of one example, or of a micro-batch's prompts */
+  size_t *start;     /* (micro_batch + 1) prompts in tokens */
   fc_prompt *prompt; /* (micro_batch) */
   int32_t *answer;   /* (micro_batch, answer_max) */
   int *length;       /* (micro_batch) */
-  fc_work *work;
 } reader;
 
 typedef struct {
@@ -48,7 +47,8 @@ typedef struct {
   int n;
   int64_t step;
   int threads;
-  reader *reader; /* (threads) */
+  reader *reader;  /* (threads) */
+  fc_pass *passes; /* (threads) */
   fc_descent *descent;
 } warm_up;
 
@@ -125,17 +125,15 @@ static void number_anew(const reader *r, fc_fl_state *out) {
   out->loss_rms = NULL;
 }
 
-/* Appends the prompt of an example, its devices in the reader's order, and leaves whom it chose in
- * r->select. */
+/* Appends the observation of an example, its devices in the reader's order, and leaves whom it
+ * chose in r->select. */
 static fc_err read_example(const warm_up *w, reader *r, uint32_t example) {
   const uint8_t *chosen = chosen_in(w, example);
-  const fc_tokens *prefix = fc_llm_prefix(w->llm);
   fc_fl_state shown;
   FC_TRY(fc_trajectories_state(w->t, w->scenario, (int)(example / w->t->rounds),
                                example % w->t->rounds + 1, r->state));
   number_anew(r, &shown);
   for (int n = 0; n < w->t->devices; n++) r->select[n] = chosen[r->order[n]];
-  for (size_t i = 0; i < prefix->n; i++) FC_TRY(fc_tokens_push(&r->tokens, prefix->id[i]));
   return fc_llm_observe(w->llm, &shown, &r->tokens);
 }
 
@@ -143,15 +141,17 @@ static void keep_order(const warm_up *w, reader *r) {
   for (int n = 0; n < w->t->devices; n++) r->order[n] = (uint32_t)n;
 }
 
-/* Sequence b of the batch: prompt and answer without its last token, and what each row has to
- * predict. */
-static fc_err add_sequence(const warm_up *w, reader *r, int b, uint32_t example) {
+static fc_err add_text(const warm_up *w, reader *r, fc_pass *p, uint32_t example) {
+  r->tokens.n = 0;
   FC_TRY(read_example(w, r, example));
-  size_t answer = r->tokens.n;
+  size_t prompt = r->tokens.n;
   FC_TRY(fc_llm_answer_tokens(w->llm, r->select, &r->tokens));
-  for (size_t row = (size_t)r->start[b]; row + 1 < r->tokens.n; row++)
-    r->targets[row] = row + 1 < answer ? FC_TARGET_IGNORE : r->tokens.id[row + 1];
-  r->start[b + 1] = (int64_t)--r->tokens.n;
+  const fc_text_pair x = {.prefix = fc_llm_prefix(w->llm),
+                          .prompt = r->tokens.id,
+                          .answer = r->tokens.id + prompt,
+                          .prompt_n = (int)prompt,
+                          .answer_n = (int)(r->tokens.n - prompt)};
+  fc_pass_add(p, x, false);
   return FC_ERR_OK;
 }
 
@@ -185,18 +185,24 @@ static int64_t units(const warm_up *w) {
 static fc_err one_unit(void *arg, int thread, int64_t unit, float *gradient, double *sums) {
   const warm_up *w = arg;
   reader *r = &w->reader[thread];
+  fc_pass *p = &w->passes[thread];
   int first = 0, count = share_of_unit(w, unit, &first);
-  r->tokens.n = 0;
+  fc_pass_clear(p);
   for (int b = 0; b < count; b++) {
     fc_rng rng = fc_rng_open(w->set.seed, FC_RNG_REPLAY, (uint64_t)w->step, (uint64_t)(first + b));
     keep_order(w, r);
     if (gradient && w->set.permute) fc_rng_shuffle(&rng, r->order, (size_t)w->t->devices);
-    FC_TRY(add_sequence(w, r, b, w->drawn[first + b]));
+    FC_TRY(add_text(w, r, p, w->drawn[first + b]));
   }
-  const fc_batch batch = {
-      .sequences = count, .start = r->start, .tokens = r->tokens.id, .targets = r->targets};
   fc_rng none = fc_rng_open(w->set.seed, FC_RNG_DROPOUT, (uint64_t)w->step, (uint64_t)unit);
-  return fc_model_hook_grad(r->work, w->theta, &batch, sum_of_targets, sums, none, gradient, NULL);
+  return fc_model_hook_grad(p->work, w->theta, &p->batch, sum_of_targets, sums, none, gradient,
+                            NULL);
+}
+
+static fc_err add_prompt(const warm_up *w, reader *r, uint32_t example) {
+  const fc_tokens *prefix = fc_llm_prefix(w->llm);
+  for (size_t i = 0; i < prefix->n; i++) FC_TRY(fc_tokens_push(&r->tokens, prefix->id[i]));
+  return read_example(w, r, example);
 }
 
 /* Greedy answers to a micro-batch. */
@@ -209,8 +215,8 @@ static fc_err answer_unit(void *arg, int thread, int64_t unit, float *gradient, 
   r->tokens.n = 0;
   keep_order(w, r);
   for (int b = 0; b < count; b++) {
-    FC_TRY(read_example(w, r, w->drawn[first + b]));
-    r->start[b + 1] = (int64_t)r->tokens.n;
+    FC_TRY(add_prompt(w, r, w->drawn[first + b]));
+    r->start[b + 1] = r->tokens.n;
   }
   for (int b = 0; b < count; b++)
     r->prompt[b] = (fc_prompt){.tokens = r->tokens.id + r->start[b],
@@ -312,18 +318,14 @@ static fc_err train(warm_up *w, const fc_comm *comm, const fc_warm_request *requ
 
 static fc_err open_reader(const warm_up *w, reader *r) {
   size_t N = (size_t)w->t->devices, b = (size_t)w->set.micro_batch;
-  int length = fc_llm_length_max(w->llm);
   FC_TRY(fc_fl_state_create(w->scenario, &r->state));
   FC_TRY(fc_alloc(VALUES * N, sizeof *r->values, &r->values));
   FC_TRY(fc_alloc(N, sizeof *r->select, &r->select));
   FC_TRY(fc_alloc(N, sizeof *r->order, &r->order));
   FC_TRY(fc_alloc(b + 1, sizeof *r->start, &r->start));
-  FC_TRY(fc_alloc(b * (size_t)length, sizeof *r->targets, &r->targets));
   FC_TRY(fc_alloc(b, sizeof *r->prompt, &r->prompt));
   FC_TRY(fc_alloc(b * (size_t)fc_llm_answer_max(w->llm), sizeof *r->answer, &r->answer));
-  FC_TRY(fc_alloc(b, sizeof *r->length, &r->length));
-  return fc_work_create(fc_llm_model(w->llm), w->trainable, (int64_t)b * length, (int)b, length,
-                        FC_WORK_TRAIN, &r->work);
+  return fc_alloc(b, sizeof *r->length, &r->length);
 }
 
 static void close_reader(reader *r) {
@@ -333,16 +335,15 @@ static void close_reader(reader *r) {
   fc_free(r->order);
   fc_tokens_free(&r->tokens);
   fc_free(r->start);
-  fc_free(r->targets);
   fc_free(r->prompt);
   fc_free(r->answer);
   fc_free(r->length);
-  fc_work_destroy(&r->work);
 }
 
 static void close_all(warm_up *w) {
   for (int i = 0; w->reader && i < w->threads; i++) close_reader(&w->reader[i]);
   fc_free(w->reader);
+  fc_passes_destroy(&w->passes, w->threads);
   fc_free(w->examples);
   fc_free(w->drawn);
   fc_free(w->theta);
@@ -371,7 +372,8 @@ static fc_err open_all(const fc_config *cfg, warm_up *w) {
   fc_trainable_init(w->trainable, w->set.seed, w->theta);
   FC_TRY(fc_alloc((size_t)w->threads, sizeof *w->reader, &w->reader));
   for (int i = 0; i < w->threads; i++) FC_TRY(open_reader(w, &w->reader[i]));
-  return FC_ERR_OK;
+  return fc_passes_create(fc_llm_model(w->llm), w->trainable, w->set.micro_batch,
+                          fc_llm_length_max(w->llm), w->threads, &w->passes);
 }
 
 static fc_optimizer_settings optimizer_of(const fc_config *cfg, const settings *s) {

@@ -7,8 +7,9 @@ static const int64_t ragged[] = {0, 1, 3, 3, 20, 84, 149, 280};
 enum { SEQUENCES = LENGTH_OF(ragged) - 1, LONGEST = 131 };
 
 static const fc_attention_shape shapes[] = {
-    {4, 4, 16, false}, {4, 4, 16, true}, {4, 2, 16, true},  {6, 1, 5, false},
-    {3, 3, 1, true},   {1, 1, 64, true}, {2, 1, 63, false}, {2, 2, 33, true},
+    {4, 4, 16, false, false}, {4, 4, 16, true, false}, {4, 2, 16, true, false},
+    {6, 1, 5, false, false},  {3, 3, 1, true, false},  {1, 1, 64, true, false},
+    {2, 1, 63, false, false}, {2, 2, 33, true, false},
 };
 
 static int64_t qkv_width(fc_attention_shape s) {
@@ -110,7 +111,7 @@ static void attention_after_goes_on(void **state) {
 /* Scores in the hundreds: only the subtracted maximum keeps the exponentials finite. */
 static void attention_survives_large_scores(void **state) {
   (void)state;
-  const fc_attention_shape s = {2, 2, 16, true};
+  const fc_attention_shape s = {2, 2, 16, true, false};
   attention a = new_attention(s, ragged, SEQUENCES, LONGEST);
   for (int64_t i = 0; i < a.N * qkv_width(s); i++) a.qkv[i] *= 20.0f;
   float *out = zeros(a.N * 32), *lse = zeros(a.N * 2);
@@ -118,6 +119,64 @@ static void attention_survives_large_scores(void **state) {
   fc_k_attention_fwd_ref(out, lse, a.qkv, a.start, a.sequences, s, NULL);
   assert_close(a.lse, lse, a.N * 2, 1e-3, 1e-6);
   assert_close(a.out, out, a.N * 32, 2e-2, 1e-3);
+}
+
+/* A shared beginning of 70 tokens, texts of 0, 1, 64 and 131 more; none at all; a single token. */
+static const int64_t shared_starts[][6] = {
+    {0, 70, 70, 71, 135, 266}, {0, 0, 3, 8, 73, 74}, {5, 6, 9, 10, 12, 100}};
+enum { SHARED_SEQUENCES = 5, SHARED_LONGEST = 201 };
+
+static void a_shared_beginning_matches_twin(void **state) {
+  (void)state;
+  for (int c = 0; c < LENGTH_OF(shared_starts); c++)
+    for (int i = 0; i < LENGTH_OF(shapes); i++) {
+      fc_attention_shape s = shapes[i];
+      s.causal = s.shares_first = true;
+      attention a = new_attention(s, shared_starts[c], SHARED_SEQUENCES, SHARED_LONGEST);
+      attention r = new_attention(s, shared_starts[c], SHARED_SEQUENCES, SHARED_LONGEST);
+      forward(&a);
+      fc_k_attention_fwd_ref(r.out, r.lse, r.qkv, r.start, r.sequences, s, NULL);
+      assert_close(a.lse, r.lse, a.N * s.heads, 2e-6, 2e-6);
+      assert_close(a.out, r.out, a.N * s.heads * s.head_width, 5e-6, 5e-6);
+      const int64_t first = a.start[0] * qkv_width(s), n = a.N * qkv_width(s) - first;
+      backward(&a);
+      fc_k_attention_bwd_ref(r.dqkv, r.dout, r.qkv, r.out, r.lse, r.start, r.sequences, s, NULL);
+      assert_close(a.dqkv + first, r.dqkv + first, n, 5e-5, 1e-5);
+      free_arrays();
+    }
+}
+
+/* The rows [from, from + n) of b become those of a, whose rows are `width` floats. */
+static void copy_rows(float *b, int64_t to, const float *a, int64_t from, int64_t n,
+                      int64_t width) {
+  memcpy(b + to * width, a + from * width, (size_t)(n * width) * sizeof *b);
+}
+
+/* Each text as a sequence of its own, beginning included, gives the same. */
+static void a_shared_beginning_is_that_of_whole_texts(void **state) {
+  (void)state;
+  const fc_attention_shape shared = {4, 2, 16, true, true}, alone = {4, 2, 16, true, false};
+  const int64_t *start = shared_starts[0], before = start[1], ld = qkv_width(alone), Q = 64;
+  attention a = new_attention(shared, start, SHARED_SEQUENCES, SHARED_LONGEST);
+  float *sum = zeros(before * ld); /* gradient of the beginning over all texts */
+  for (int64_t i = 0; i < before * Q; i++) a.dout[i] = 0;
+  forward(&a);
+  backward(&a);
+  for (int b = 1; b < SHARED_SEQUENCES; b++) {
+    const int64_t n = start[b + 1] - start[b], text[2] = {0, before + n};
+    attention one = new_attention(alone, text, 1, before + n);
+    copy_rows(one.qkv, 0, a.qkv, 0, before, ld);
+    copy_rows(one.qkv, before, a.qkv, start[b], n, ld);
+    copy_rows(one.dout, 0, a.dout, 0, before, Q);
+    copy_rows(one.dout, before, a.dout, start[b], n, Q);
+    forward(&one);
+    backward(&one);
+    assert_close(a.out, one.out, before * Q, 5e-6, 5e-6);
+    assert_close(a.out + start[b] * Q, one.out + before * Q, n * Q, 5e-6, 5e-6);
+    assert_close(a.dqkv + start[b] * ld, one.dqkv + before * ld, n * ld, 3e-5, 1e-5);
+    for (int64_t i = 0; i < before * ld; i++) sum[i] += one.dqkv[i];
+  }
+  assert_close(a.dqkv, sum, before * ld, 3e-5, 1e-5);
 }
 
 static const int64_t few[] = {0, 5, 6, 10};
@@ -130,10 +189,13 @@ static double attention_value(void *context) {
 
 static void attention_backward_is_the_derivative(void **state) {
   (void)state;
-  const fc_attention_shape cases[] = {
-      {2, 2, 3, false}, {2, 2, 3, true}, {4, 2, 3, true}, {3, 1, 4, false}};
+  const fc_attention_shape cases[] = {{2, 2, 3, false, false},
+                                      {2, 2, 3, true, false},
+                                      {4, 2, 3, true, false},
+                                      {3, 1, 4, false, false},
+                                      {4, 2, 3, true, true}};
   for (int i = 0; i < LENGTH_OF(cases); i++) {
-    attention a = new_attention(cases[i], few, 3, 5);
+    attention a = new_attention(cases[i], few, 3, 9);
     forward(&a);
     backward(&a);
     assert_gradient(attention_value, &a, a.qkv, a.dqkv, a.N * qkv_width(a.shape), 0.02f, 1e-3);
@@ -170,7 +232,7 @@ static void sequences_stand_alone(void **state) {
  */
 static void causal_rows_ignore_the_future(void **state) {
   (void)state;
-  const fc_attention_shape s = {2, 2, 16, true};
+  const fc_attention_shape s = {2, 2, 16, true, false};
   const int64_t start[2] = {0, 100};
   attention a = new_attention(s, start, 1, 100), b = new_attention(s, start, 1, 100);
   for (int64_t i = 37 * qkv_width(s); i < 100 * qkv_width(s); i++) b.qkv[i] = 3.0f;
@@ -183,7 +245,7 @@ static void causal_rows_ignore_the_future(void **state) {
 
 static void rows_outside_the_batch_stay_untouched(void **state) {
   (void)state;
-  const fc_attention_shape s = {2, 1, 8, true};
+  const fc_attention_shape s = {2, 1, 8, true, false};
   const int64_t start[] = {4, 9, 12};
   const int64_t all[] = {0, 16}; /* arrays of 16 rows */
   attention a = new_attention(s, all, 1, 16);
@@ -199,7 +261,7 @@ static void rows_outside_the_batch_stay_untouched(void **state) {
 
 static void nan_stays_in_its_sequence(void **state) {
   (void)state;
-  const fc_attention_shape s = {2, 2, 16, false};
+  const fc_attention_shape s = {2, 2, 16, false, false};
   attention a = new_attention(s, ragged, SEQUENCES, LONGEST);
   a.qkv[30 * qkv_width(s) + 3] = NAN; /* query of row 30, head 0 */
   forward(&a);
@@ -216,6 +278,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       KERNEL_TEST(attention_matches_twin),
       KERNEL_TEST(attention_after_goes_on),
+      KERNEL_TEST(a_shared_beginning_matches_twin),
+      KERNEL_TEST(a_shared_beginning_is_that_of_whole_texts),
       KERNEL_TEST(attention_survives_large_scores),
       KERNEL_TEST(attention_backward_is_the_derivative),
       KERNEL_TEST(sequences_stand_alone),
