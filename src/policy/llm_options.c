@@ -53,7 +53,7 @@ static const fc_option warm_up_options[] = {
      "Optimiser steps of the warm start, in which the language model learns to answer as the "
      "eps-greedy tool did in the trajectories; 0: none."},
     {"warm_up.batch", FC_OPT_INT, "answers", "32", 1, 1e6, NULL, "Answers of a step."},
-    {"warm_up.micro_batch", FC_OPT_INT, "answers", "4", 1, 1e6, NULL,
+    {"warm_up.micro_batch", FC_OPT_INT, "answers", "2", 1, 1e6, NULL,
      "Answers that a thread takes at a time; the result depends on it, as on the batch, but not on "
      "the ranks."},
     {"warm_up.learning_rate", FC_OPT_REAL, "", "1e-3", 0, 10, NULL, "Learning rate (AdamW)."},
