@@ -14,6 +14,7 @@
 #include "fedcell/fc_err.h"
 #include "fedcell/fc_sum.h"
 #include <mpi.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,6 +60,9 @@ fc_err fc_comm_prefix(const fc_comm *comm, int64_t mine, int64_t *before, int64_
 /* Collective. x (n) <- the largest over ranks; a NaN counts as +infinity, so that it is never lost.
  */
 fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n);
+/* Collective. *any: some rank's flag is set. Flags that signals set may be NULL, for never; a
+ * signal may have reached some ranks only. */
+fc_err fc_comm_any(const fc_comm *comm, const volatile sig_atomic_t *flag, bool *any);
 /* Collective. Bytes from root to all; any size (sent in pieces below 2 GiB). */
 fc_err fc_comm_broadcast(const fc_comm *comm, void *data, size_t bytes, int root);
 fc_err fc_comm_barrier(const fc_comm *comm);

@@ -131,6 +131,13 @@ fc_err fc_comm_max(const fc_comm *comm, double *x, size_t n) {
   return FC_ERR_OK;
 }
 
+fc_err fc_comm_any(const fc_comm *comm, const volatile sig_atomic_t *flag, bool *any) {
+  double set = flag && *flag;
+  FC_TRY(fc_comm_max(comm, &set, 1));
+  *any = set > 0;
+  return FC_ERR_OK;
+}
+
 fc_err fc_comm_broadcast(const fc_comm *comm, void *data, size_t bytes, int root) {
   for (size_t at = 0; at < bytes; at += PIECE) {
     int piece = (int)(bytes - at < PIECE ? bytes - at : PIECE);

@@ -233,19 +233,11 @@ static fc_err validate(training *tr) {
   return FC_ERR_OK;
 }
 
-/* Has any rank been asked to stop? */
-static fc_err asked_to_stop(const training *tr, bool *stop) {
-  double asked = tr->request->stop && *tr->request->stop;
-  FC_TRY(fc_comm_max(tr->comm, &asked, 1));
-  *stop = asked > 0;
-  return FC_ERR_OK;
-}
-
 static fc_err epochs(training *tr) {
   enum { EPOCHS_PER_CHECKPOINT = 10 };
   while (tr->epoch < tr->set.epochs) {
     bool stop = false;
-    FC_TRY(asked_to_stop(tr, &stop));
+    FC_TRY(fc_comm_any(tr->comm, tr->request->stop, &stop));
     if (stop || (tr->epoch > 0 && tr->epoch % EPOCHS_PER_CHECKPOINT == 0)) FC_TRY(save(tr));
     if (stop)
       return fc_fail(FC_ERR_STOPPED, "stopped after %lld of %lld epochs of the dynamics",

@@ -136,14 +136,6 @@ static const char *reason_to_end(const fc_federation *fed, const fc_round_report
   return r->round >= fed->set.rounds ? "rounds" : NULL;
 }
 
-/* Collective. A signal may have reached some ranks only. */
-static fc_err stop_is_wanted(const fc_federation *fed, const fc_run_request *request, bool *stop) {
-  double wanted = request->stop && *request->stop;
-  FC_TRY(fc_comm_max(fed->comm, &wanted, 1));
-  *stop = wanted > 0;
-  return FC_ERR_OK;
-}
-
 static fc_err loop(fc_federation *fed, const fc_run_request *request, const char *checkpoint,
                    int64_t next, const char **ended_by) {
   for (;; next++) {
@@ -152,7 +144,7 @@ static fc_err loop(fc_federation *fed, const fc_run_request *request, const char
     FC_TRY(one_round(fed, request, next, &report));
     *ended_by = reason_to_end(fed, &report);
     if (*ended_by) return FC_ERR_OK;
-    FC_TRY(stop_is_wanted(fed, request, &stop));
+    FC_TRY(fc_comm_any(fed->comm, request->stop, &stop));
     if (stop || (next > 0 && next % fed->set.checkpoint_every == 0))
       FC_TRY(fc_record_write(fed, request, checkpoint, true, next));
     FC_CHECK(

@@ -68,14 +68,6 @@ static fc_err begin(const fc_course *c, int64_t *done) {
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* A signal may have reached some ranks only. */
-static fc_err stop_is_wanted(const fc_course *c, bool *stop) {
-  double wanted = c->request->stop && *c->request->stop;
-  FC_TRY(fc_comm_max(c->comm, &wanted, 1));
-  *stop = wanted > 0;
-  return FC_ERR_OK;
-}
-
 fc_err fc_course_run(const fc_course *c) {
   int64_t done = 0;
   FC_TRY(begin(c, &done));
@@ -85,7 +77,7 @@ fc_err fc_course_run(const fc_course *c) {
     FC_TRY(c->iterate(c->own, done++, r));
     if (c->request->on_iteration) c->request->on_iteration(c->request->arg, r);
     if (done == c->iterations) break;
-    FC_TRY(stop_is_wanted(c, &stop));
+    FC_TRY(fc_comm_any(c->comm, c->request->stop, &stop));
     if (stop || done % c->checkpoint_every == 0) FC_TRY(save(c, done));
     FC_CHECK(!stop, STOPPED, "stopped on request after iteration %lld of %lld of %s",
              (long long)done, (long long)c->iterations, c->what);

@@ -266,9 +266,10 @@ static int64_t units(const preference *m, int64_t n) {
 static fc_err one_epoch(preference *m, int epoch, uint32_t *order, int64_t n,
                         volatile sig_atomic_t *stop) {
   fc_rng rng = fc_rng_open(m->seed, FC_RNG_REPLAY, (uint64_t)epoch, UINT64_MAX - 1);
-  double wanted = stop && *stop, sums[SUMS];
-  FC_TRY(fc_comm_max(m->c.comm, &wanted, 1));
-  FC_CHECK(!(wanted > 0), STOPPED, "stopped on request while the reward model was learned");
+  double sums[SUMS];
+  bool wanted = false;
+  FC_TRY(fc_comm_any(m->c.comm, stop, &wanted));
+  FC_CHECK(!wanted, STOPPED, "stopped on request while the reward model was learned");
   fc_rng_shuffle(&rng, order, (size_t)n);
   for (int64_t first = 0; first < n; first += m->batch) {
     ranking r = {m, order + first, n - first < m->batch ? n - first : m->batch};

@@ -278,13 +278,6 @@ static fc_err make_key(const warm_up *w, const fc_config *cfg, char **key) {
   return fc_format(key, "warm-up %016llx", (unsigned long long)h);
 }
 
-static fc_err wants_stop(const fc_comm *comm, const fc_warm_request *request, bool *stop) {
-  double flag = request->stop && *request->stop;
-  FC_TRY(fc_comm_max(comm, &flag, 1));
-  *stop = flag > 0;
-  return FC_ERR_OK;
-}
-
 static fc_err save(const warm_up *w, const fc_warm_request *request, const char *key) {
   if (!request->checkpoint) return FC_ERR_OK;
   return fc_descent_save(w->descent, request->checkpoint, key, w->theta, (double)w->step);
@@ -299,7 +292,7 @@ static fc_err train(warm_up *w, const fc_comm *comm, const fc_warm_request *requ
   while (w->step < w->set.steps) {
     fc_warm_report report;
     bool stop = false;
-    FC_TRY(wants_stop(comm, request, &stop));
+    FC_TRY(fc_comm_any(comm, request->stop, &stop));
     if (stop) {
       FC_TRY(save(w, request, key));
       return fc_fail(FC_ERR_STOPPED, "stopped after step %lld of %lld of the warm start",

@@ -86,6 +86,20 @@ static void the_largest_and_a_nan(void **state) {
   assert_true(isinf(x[3]) && x[3] < 0);
 }
 
+/* The last rank's flag alone; no rank's; no flags. */
+static void any_rank(void **state) {
+  (void)state;
+  bool any = false;
+  sig_atomic_t mine = comm->rank == comm->size - 1, none = 0;
+  assert_ok(fc_comm_any(comm, &mine, &any));
+  assert_true(any);
+  assert_ok(fc_comm_any(comm, &none, &any));
+  assert_false(any);
+  any = true;
+  assert_ok(fc_comm_any(comm, NULL, &any));
+  assert_false(any);
+}
+
 static void prefixes(void **state) {
   (void)state;
   int64_t before = -1, total = -1, r = comm->rank, n = comm->size;
@@ -192,6 +206,7 @@ static int run(void) {
       cmocka_unit_test(a_long_message_arrives_whole),
       cmocka_unit_test(sums_are_exact),
       cmocka_unit_test(the_largest_and_a_nan),
+      cmocka_unit_test(any_rank),
       cmocka_unit_test(prefixes),
       cmocka_unit_test(broadcasts),
       cmocka_unit_test(shares_tile_the_items),
