@@ -57,6 +57,7 @@ fc_err fc_agent_choose(fc_agent *a, const fc_fl_state *const *states, const int 
                        fc_choice *choices);
 
 extern const fc_option_table fc_tool_options;       /* fedavg.* */
+extern const fc_option_table fc_habitual_options;   /* habitual.* */
 extern const fc_option_table fc_eps_greedy_options; /* eps_greedy.* */
 
 #endif

@@ -10,12 +10,17 @@
 #include <string.h>
 #include <unistd.h>
 
+FC_OPTION_CHOICES(explorer_name, "random", "habitual")
+
 static const fc_option trajectories_options[] = {
     {"trajectories.count", FC_OPT_INT, "", "600", 1, 1e6, NULL,
      "Episodes of the real environment that are recorded."},
     {"trajectories.random", FC_OPT_REAL, "", "0.5", 0, 1, NULL,
      "Share of them in which devices are selected at random; in the others by the eps-greedy "
      "tool."},
+    {"trajectories.explorer", FC_OPT_CHOICE, "", "habitual", FC_OPTION_ANY, explorer_name,
+     "The agent that selects at random. `random`, as the paper has it, hardly ever shows what a "
+     "model comes to that the same few devices teach in every round."},
     {"trajectories.seed", FC_OPT_INT, "", "1000", 0, 9007199254740991.0, NULL,
      "Seed of the first one; the following count on. Policies should be judged on others."},
 };
@@ -189,7 +194,7 @@ static fc_err prepare(collection *c) {
   name_episodes(c->cfg, c->t);
   FC_TRY(fc_alloc((size_t)set->devices, 1, &c->select));
   FC_TRY(fc_environment_open_real(c->scenario, 1, &c->environment));
-  FC_TRY(fc_agent_create("random", &context, &c->random));
+  FC_TRY(fc_agent_create(fc_config_string(c->cfg, "trajectories.explorer"), &context, &c->random));
   return fc_agent_create("eps-greedy", &context, &c->tool);
 }
 

@@ -6,9 +6,10 @@
 
 const fc_option_table *fc_policy_tables(size_t *n) {
   static const fc_option_table *const own[] = {
-      &fc_environment_options, &fc_evaluation_options,   &fc_policy_options,   &fc_tool_options,
-      &fc_eps_greedy_options,  &fc_trajectories_options, &fc_dynamics_options, &fc_warm_up_options,
-      &fc_grpo_options,        &fc_reward_options,       &fc_fldlt3_options};
+      &fc_environment_options,  &fc_evaluation_options, &fc_policy_options,
+      &fc_tool_options,         &fc_habitual_options,   &fc_eps_greedy_options,
+      &fc_trajectories_options, &fc_dynamics_options,   &fc_warm_up_options,
+      &fc_grpo_options,         &fc_reward_options,     &fc_fldlt3_options};
   enum { OWN = sizeof own / sizeof *own, TABLES_MAX = 32 };
   static fc_option_table tables[TABLES_MAX];
   const fc_option_table *common = fc_federation_tables(n);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Raise it when a stage itself changes: what older versions made is then not used. */
-enum { VERSION = 1, TABLES_MAX = 6 };
+enum { VERSION = 2, TABLES_MAX = 6 };
 
 #define NEEDS(stage) (1u << FC_STAGE_##stage)
 
@@ -23,7 +23,7 @@ static const struct {
                                .ending = ".h5",
                                .tables = {&fc_data_options, &fc_split_options,
                                           &fc_environment_options, &fc_trajectories_options,
-                                          &fc_eps_greedy_options}},
+                                          &fc_eps_greedy_options, &fc_habitual_options}},
     [FC_STAGE_DYNAMICS] = {.name = "dynamics",
                            .needs = NEEDS(TRAJECTORIES),
                            .tables = {&fc_dynamics_options}},
