@@ -131,10 +131,11 @@ static fc_err put_networks(job *j, const char *when) {
 /* ---- computing --------------------------------------------------------------------------------
  */
 
-/* Targets differ from their networks from the beginning, so that none passes for the other. */
+/* Targets differ from their networks from the beginning, so that none passes for the other; and all
+ * heed what they read, which new networks hardly do. */
 static void stir(float *theta, size_t n, uint64_t which) {
   fc_rng rng = fc_rng_open(2, FC_RNG_TEST, which, 0);
-  for (size_t i = 0; i < n; i++) theta[i] += (float)(0.1 * fc_rng_normal(&rng));
+  for (size_t i = 0; i < n; i++) theta[i] += (float)(0.3 * fc_rng_normal(&rng));
 }
 
 static fc_err make(job *j) {
@@ -142,8 +143,11 @@ static fc_err make(job *j) {
   j->steps = (int64_t)number(j, "steps");
   FC_TRY(read_replay(j, &s));
   FC_TRY(fc_td3_create(j->comm, &s, 1, &j->td3));
-  stir(j->td3.actor_target, j->td3.actor_count, 0);
-  stir(j->td3.critics_target, 2 * j->td3.critic_count, 1);
+  fc_td3 *t = &j->td3;
+  stir(t->actor, t->actor_count, 0);
+  stir(t->actor_target, t->actor_count, 1);
+  stir(t->critics, 2 * t->critic_count, 2);
+  stir(t->critics_target, 2 * t->critic_count, 3);
   return FC_ERR_OK;
 }
 

@@ -2,7 +2,8 @@
 
 The yardstick is torch.nn.Linear and torch.nn.LSTM, trained by TD3 as its paper writes it with torch.optim.Adam, in double precision. It gets
 fedcell's first weights, the episodes that fedcell drew and the normal numbers of its noise; limits, targets, losses, the order of steps and
-the targets' way are its own. Every tensor must agree within TOLERANCE of its norm: single precision leaves 5e-7 of it.
+the targets' way are its own. Every tensor must agree within TOLERANCE of its norm, weights of that at the beginning if it is larger: single
+precision leaves 4e-7 of it.
 
     FEDCELL_BUILD=build python tests/oracle/test_fldlt3_parity.py        exit code 1: a difference; 77: skipped
 """
@@ -102,7 +103,7 @@ class TD3:
         self.state, self.action, reward = (torch.from_numpy(episodes[k]).double() for k in ("state", "action", "reward"))
         self.past = torch.from_numpy(with_last_action(episodes["state"], episodes["action"])).double()
         self.reward = (reward - reward.mean()) / (reward.std(unbiased=False) + 1e-6)
-        self.clipped = [0, 0]  # noises, actions
+        self.seen = {"noise cut": 0, "action cut": 0, "first twin smaller": 0, "second twin smaller": 0}
 
     def networks(self):
         return {"actor": self.actor, "critic0": self.critics[0], "critic1": self.critics[1]}
@@ -121,9 +122,9 @@ class TD3:
         with torch.no_grad():
             noise, limit = self.job["noise"] * normal, self.job["noise_limit"]
             smoothed = self.act(self.actor_target, drawn)[0] + noise.clamp(-limit, limit)
-            self.clipped[0] += int((noise.abs() > limit).sum())
-            self.clipped[1] += int((smoothed.abs() > 1).sum())
             twins = [self.judge(c, drawn, smoothed.clamp(-1, 1)) for c in self.critics_target]
+            cases = [noise.abs() > limit, smoothed.abs() > 1, twins[0] < twins[1], twins[1] < twins[0]]
+            self.seen = {case: n + int(x.sum()) for (case, n), x in zip(self.seen.items(), cases)}
             y = self.reward[drawn].clone()
             y[:, :-1] += self.job["gamma"] * torch.minimum(*twins)[:, 1:]
             return y
@@ -195,7 +196,7 @@ def yardstick(job, got, episodes):
             reports[name][0, u] = x
     expected.update({"report/" + name: x for name, x in reports.items()})
     expected.update({**named("end", td3.networks()), **named("end_target", td3.targets())})
-    return expected, td3.clipped
+    return expected, td3.seen
 
 
 @unittest.skipIf(MISSING, MISSING)
@@ -216,18 +217,19 @@ class FLDLT3Parity(unittest.TestCase):
         beside = {"rows/state": x["state"], "rows/past": with_last_action(x["state"], x["action"]),
                   "rows/joint": numpy.concatenate([x["state"], x["action"]], 2)}
         got = self.run_fedcell(job, {**x, **{name: rows(value) for name, value in beside.items()}})
-        want, clipped = yardstick(job, got, x)
+        want, seen = yardstick(job, got, x)
         self.assertEqual(sorted(got), sorted([*want, "batch", "noise"]))
-        self.assertTrue(all(n > 20 for n in clipped), clipped)  # both limits are at work
+        self.assertTrue(all(n >= 30 for n in seen.values()), seen)  # of 350 values, 1400 actions
         worst = {}
         for name, expected in want.items():
             ours = got[name].astype(numpy.float64)
             self.assertEqual(ours.shape, expected.shape, name)
-            norm, difference = numpy.linalg.norm(expected), numpy.linalg.norm(ours - expected)
+            first = want[name.replace("end", "begin")]  # a lone bias may have come close to 0
+            norm, difference = max(numpy.linalg.norm(expected), numpy.linalg.norm(first)), numpy.linalg.norm(ours - expected)
             self.assertTrue(difference <= TOLERANCE * norm, f"{name} differs by {difference:.3g}, its norm is {norm:.3g}")  # NaN fails
             kind = name.split("/")[0]
-            worst[kind] = max(worst.get(kind, 0.0), difference / norm if norm else 0.0)
-        print("\n  largest differences: " + ", ".join(f"{kind} {x:.2g}" for kind, x in worst.items()), end="")
+            worst[kind] = max(worst.get(kind, (0.0, "")), (difference / norm if norm else 0.0, name))
+        print("\n  largest differences: " + ", ".join(f"{x:.2g} in {name}" for x, name in worst.values() if name), end="")
 
     def test_ten_updates(self):
         self.compare(JOB)
