@@ -32,7 +32,7 @@ except ImportError as e:
 EPISODES, ROUNDS, STATES, ACTIONS = 6, 7, 9, 4
 JOB = {"states": STATES, "actions": ACTIONS, "rounds": ROUNDS, "hidden": 20, "learning_rate": 3e-3, "gamma": 0.9, "tau": 0.1, "delay": 2,
        "noise": 0.8, "noise_limit": 1.2, "batch": 5, "seed": 4, "steps": 10, "predict": False}
-PARTS = {"lstm.weight_ih": "lstm.weight_ih_l0", "lstm.weight_hh": "lstm.weight_hh_l0", "lstm.bias": "lstm.bias_ih_l0"}  # fedcell's: torch's
+NAMES = {"lstm.weight_ih_l0": "lstm.weight_ih", "lstm.weight_hh_l0": "lstm.weight_hh", "lstm.bias_ih_l0": "lstm.bias"}  # torch's: fedcell's
 REPORTS = ("value_loss", "value", "critic_gradient", "actor_value", "prediction_error")
 
 
@@ -77,9 +77,7 @@ if not MISSING:
             return self.out(torch.relu(self.dense_z(torch.cat([p, h], -1))))
 
         def parts(self):
-            known = dict(self.named_parameters())
-            return {ours: known[PARTS.get(ours, ours)] for ours in [name.replace("_l0", "").replace("bias_ih", "bias")
-                                                                     for name in known if name != "lstm.bias_hh_l0"]}
+            return {NAMES.get(name, name): p for name, p in self.named_parameters() if p.requires_grad}
 
         def read(self, tensors, before):
             with torch.no_grad():
@@ -98,8 +96,8 @@ class TD3:
         self.actor, self.actor_target = (copy.deepcopy(actor).read(first, f"{when}/actor") for when in ("begin", "begin_target"))
         self.critics, self.critics_target = ([copy.deepcopy(critic).read(first, f"{when}/critic{c}") for c in range(2)]
                                              for when in ("begin", "begin_target"))
-        self.actor_adam = torch.optim.Adam([p for p in self.actor.parameters() if p.requires_grad], job["learning_rate"])
-        self.critics_adam = torch.optim.Adam([p for c in self.critics for p in c.parameters() if p.requires_grad], job["learning_rate"])
+        self.actor_adam = torch.optim.Adam(self.actor.parts().values(), job["learning_rate"])
+        self.critics_adam = torch.optim.Adam([p for c in self.critics for p in c.parts().values()], job["learning_rate"])
         self.state, self.action, reward = (torch.from_numpy(episodes[k]).double() for k in ("state", "action", "reward"))
         self.past = torch.from_numpy(with_last_action(episodes["state"], episodes["action"])).double()
         self.reward = (reward - reward.mean()) / (reward.std(unbiased=False) + 1e-6)
