@@ -100,7 +100,7 @@ static double judge(const ground *g, const char *trained_in, bool greedy) {
                               .episodes = 1,
                               .greedy = greedy,
                               .folder = trained_in};
-  enum { TRIALS = 8 };
+  enum { TRIALS = 40 };
   const int which = 0;
   uint8_t select[1] = {1};
   double frequency_hz[1], power_w[1], sum = 0;
@@ -129,16 +129,20 @@ static double judge(const ground *g, const char *trained_in, bool greedy) {
   return sum / (double)n;
 }
 
-/* Frequency and power that meet the deadline with little energy, from rewards alone. */
+/* Frequency and power that meet the deadline with little energy, from rewards alone. The best, 0.6
+ * GHz and 4 mW, lies within the ranges and not at their lower ends, where exploration would be
+ * coarser than what is to be found, and random actions tell of both sides of it. Below it the
+ * deadline is missed, so that an agent stays a little above: seeds 1 to 6 leave 0.2 to 0.5 %. */
 static void one_device_finds_the_best_allocation(void **state) {
   (void)state;
   ground g =
       make_ground("environment.devices=1\nenvironment.select_min=1\ndata.samples=900\n"
-                  "environment.sigma=0.9\nenvironment.idle_reward=0.88\nenvironment.f_max_hz=4e9\n"
-                  "environment.p_max_w=1\nenvironment.cycles_per_sample=3e6\nfldlt3.predict=false\n"
-                  "fldlt3.hidden=32\nfldlt3.learning_rate=1e-3\nfldlt3.batch=24\nfldlt3.tau=0.02\n"
-                  "fldlt3.gamma=0\nfldlt3.random_episodes=128\nfldlt3.exploration=0.03\n"
-                  "fldlt3.updates=5\nfldlt3.wave=8\ngrpo.episodes=16\ngrpo.iterations=60");
+                  "environment.sigma=0.85\nenvironment.idle_reward=0.91\n"
+                  "environment.f_max_hz=1.5e9\nenvironment.p_max_w=0.01\n"
+                  "environment.cycles_per_sample=3e6\nfldlt3.predict=false\nfldlt3.hidden=24\n"
+                  "fldlt3.learning_rate=3e-3\nfldlt3.batch=16\nfldlt3.tau=0.02\nfldlt3.gamma=0\n"
+                  "fldlt3.delay=4\nfldlt3.random_episodes=128\nfldlt3.exploration=0.03\n"
+                  "fldlt3.updates=8\nfldlt3.wave=8\ngrpo.episodes=16\ngrpo.iterations=32");
   const char *to = new_folder("one");
   trained t = train_in(comm, &g, open_flat, &(fc_train_request){0}, to);
   assert_ok(t.err);
