@@ -169,6 +169,46 @@ static void random_takes_any_number_from_the_least_on(void **state) {
   drop(&f);
 }
 
+/* How many of the rounds after the first choose as the first; each device's times and numbers. */
+static int live_by_habit(const char *strength, fc_episode e, int *times, int *numbers) {
+  fixture f;
+  uint8_t select[ROUNDS][6];
+  int same = 0;
+  make(&f, "habitual", TABLE, 1, SETS(MANY_ROUNDS, strength));
+  live(&f, e, &select[0][0]);
+  for (int t = 0; t < ROUNDS; t++) {
+    numbers[count(select[t], 6)]++;
+    same += t > 0 && memcmp(select[t], select[0], 6) == 0;
+    for (int d = 0; d < 6; d++) times[d] += select[t][d];
+  }
+  drop(&f);
+  return same;
+}
+
+static void without_strength_there_is_no_habit(void **state) {
+  int times[6] = {0}, numbers[7] = {0};
+  (void)state;
+  assert_in_range(live_by_habit("habitual.strength=0", (fc_episode){4, 4}, times, numbers), 0, 70);
+  assert_int_equal(numbers[0] + numbers[1], 0); /* environment.select_min=2 */
+  for (int n = 2; n <= 6; n++) assert_in_range(numbers[n], 15, 65);
+  for (int d = 0; d < 6; d++) assert_in_range(times[d], 2 * ROUNDS / 3 - 35, 2 * ROUNDS / 3 + 35);
+}
+
+/* Other episodes have other habits. */
+static void a_strong_habit_lasts_an_episode(void **state) {
+  int numbers[7] = {0}, rare = 0;
+  (void)state;
+  for (uint64_t id = 1; id <= 8; id++) {
+    int times[6] = {0};
+    assert_in_range(live_by_habit("habitual.strength=1000", (fc_episode){4, id}, times, numbers),
+                    ROUNDS * 3 / 4, ROUNDS);
+    for (int d = 0; d < 6; d++) rare |= (times[d] < ROUNDS / 4) << d;
+  }
+  assert_int_equal(rare, 63); /* nobody is a favourite of all episodes */
+  for (int n = 2; n <= 6; n++) rare += numbers[n] > ROUNDS / 2;
+  assert_true(rare > 63 + 2);
+}
+
 static void all_are_all(void **state) {
   fixture f;
   uint8_t select[3][6];
@@ -219,6 +259,7 @@ static void episodes_do_not_meet(void **state) {
   (void)state;
   expect_episodes_apart("fedavg");
   expect_episodes_apart("random");
+  expect_episodes_apart("habitual");
   expect_episodes_apart("eps-greedy");
 }
 
@@ -405,6 +446,8 @@ int main(void) {
       cmocka_unit_test(fedavg_takes_two_fifths),
       cmocka_unit_test(fedavg_share_is_an_option),
       cmocka_unit_test(random_takes_any_number_from_the_least_on),
+      cmocka_unit_test(without_strength_there_is_no_habit),
+      cmocka_unit_test(a_strong_habit_lasts_an_episode),
       cmocka_unit_test(all_are_all),
       cmocka_unit_test(episodes_do_not_meet),
       cmocka_unit_test(eps_greedy_takes_as_many_as_the_task_asks_for),

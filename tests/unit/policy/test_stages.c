@@ -46,6 +46,7 @@ static void names_tell_what_matters(void **state) {
       {"data.seed=2", "tdwgpf"},
       {"environment.deadline_s=20", "tdwgpf"},
       {"trajectories.count=7", "tdwgpf"},
+      {"habitual.strength=3", "tdwgpf"},
       {"dynamics.width=32", "dgpf"},
       {"warm_up.steps=7", "wgp"},
       {"policy.width=320", "wgp"},
