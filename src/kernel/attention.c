@@ -109,10 +109,11 @@ static void over_keys(float *out, int64_t out_ld, const head_view *v, query_tile
 static void tile_scores(float *score, const head_view *v, query_tile t) {
   const float *q = v->q + t.first * v->ld;
   const fc_product panel = {.alpha = v->scale, .M = t.rows, .N = FC_K_KEY_PANEL, .K = v->width};
-  if (!v->panel_ld) by_keys(score, v, t, v->scale, q, v->ld, (two_parts){v->shared_k, v->k});
-  for (int64_t j = 0; v->panel_ld && j < t.cols; j += FC_K_KEY_PANEL)
-    fc_k_product(panel, score + j, t.ld, q, v->ld, v->k + j / FC_K_KEY_PANEL * v->panel_ld,
-                 FC_K_KEY_PANEL);
+  const fc_product_distance next = {.c = FC_K_KEY_PANEL, .b = v->panel_ld};
+  if (v->panel_ld)
+    fc_k_products(panel, t.ld / FC_K_KEY_PANEL, next, score, t.ld, q, v->ld, v->k, FC_K_KEY_PANEL);
+  else
+    by_keys(score, v, t, v->scale, q, v->ld, (two_parts){v->shared_k, v->k});
   for (int64_t i = 0; i < t.rows; i++)
     for (int64_t j = v->causal ? v->past + t.first + i + 1 : t.cols; j < t.ld; j++)
       score[i * t.ld + j] = -INFINITY;
@@ -170,40 +171,67 @@ void fc_k_attention_fwd(float *out, float *lse, const float *qkv, const int64_t 
     }
 }
 
-/* A single token's heads of one group are queries side by side, that see the same keys. */
-static void after_group(float *out, const head_view *one, int64_t group, int64_t past,
-                        float *scratch) {
-  head_view v = *one;
-  v.ld = v.out_ld = v.width;
-  v.length = group;
-  v.keys = past + 1;
-  v.causal = false;
-  for (int64_t q0 = 0; q0 < group; q0 += QUERY_TILE)
-    forward_tile(out, NULL, &v, tile_at(&v, q0), scratch);
+/* A single token's heads of one group are queries side by side that see the same keys. Of n groups,
+ * `rows` queries each, v is the first one's view; all scores come before the values, so that the
+ * products of several groups go side by side. */
+static void after_groups(float *out, head_view v, int64_t n, int64_t rows, int64_t next_v,
+                         float *score) {
+  float largest[QUERY_TILE], sum[QUERY_TILE];
+  query_tile t = {.rows = rows, .cols = v.keys, .ld = round_up(v.keys, FC_K_KEY_PANEL)};
+  for (int64_t i = 0; i < n; i++) {
+    tile_scores(score + i * rows * t.ld, &v, t);
+    v.q += rows * v.width;
+    v.k += v.width * FC_K_KEY_PANEL;
+  }
+  t.rows = n * rows;
+  tile_softmax(score, largest, sum, t);
+  const fc_product p = {.alpha = 1, .M = rows, .N = v.width, .K = t.cols};
+  fc_k_products(p, n, (fc_product_distance){rows * v.width, rows * t.ld, next_v}, out, v.width,
+                score, t.ld, v.v, v.width);
+  divide_rows(out, v.width, sum, t.rows, v.width);
+}
+
+/* As many groups at a time as the scratch has rows for. */
+static void after_token(float *out, const head_view *v, int kv_heads, int64_t group,
+                        int64_t capacity, float *scratch) {
+  const int64_t many = fc_k_max(1, QUERY_TILE / group);
+  for (int64_t kv = 0; kv < kv_heads; kv += many)
+    for (int64_t q0 = 0; q0 < group; q0 += QUERY_TILE) {
+      head_view some = *v;
+      some.q += (kv * group + q0) * v->width;
+      some.k += kv * v->width * FC_K_KEY_PANEL;
+      some.v += kv * capacity * v->width;
+      after_groups(out + (kv * group + q0) * v->width, some, fc_k_min(many, kv_heads - kv),
+                   fc_k_min(QUERY_TILE, group - q0), capacity * v->width, scratch);
+    }
 }
 
 void fc_k_attention_after(float *out, const float *q, int ldq, const float *k, const float *v,
                           int64_t capacity, int64_t past, int64_t n, fc_attention_shape s,
                           float *scratch) {
   const int group = s.heads / s.kv_heads, width = s.head_width;
+  const head_view first = {.q = q,
+                           .k = k,
+                           .v = v,
+                           .ld = n == 1 ? width : ldq,
+                           .v_ld = width,
+                           .panel_ld = (int64_t)s.kv_heads * width * FC_K_KEY_PANEL,
+                           .out_ld = (int64_t)s.heads * width,
+                           .length = n,
+                           .keys = past + n,
+                           .past = past,
+                           .width = width,
+                           .causal = n > 1,
+                           .scale = 1.0f / sqrtf((float)width)};
   assert(s.heads % s.kv_heads == 0);
-  for (int h = 0; h < s.heads; h += n == 1 ? group : 1) {
-    const int64_t kv = h / group;
-    const head_view view = {.q = q + (int64_t)h * width,
-                            .k = k + kv * width * FC_K_KEY_PANEL,
-                            .v = v + kv * capacity * width,
-                            .ld = ldq,
-                            .v_ld = width,
-                            .panel_ld = (int64_t)s.kv_heads * width * FC_K_KEY_PANEL,
-                            .out_ld = (int64_t)s.heads * width,
-                            .length = n,
-                            .past = past,
-                            .width = width,
-                            .causal = true,
-                            .scale = 1.0f / sqrtf((float)width)};
-    if (n == 1) after_group(out + (int64_t)h * width, &view, group, past, scratch);
-    for (int64_t q0 = 0; n > 1 && q0 < n; q0 += QUERY_TILE)
-      forward_tile(out + (int64_t)h * width, NULL, &view, tile_at(&view, q0), scratch);
+  if (n == 1) after_token(out, &first, s.kv_heads, group, capacity, scratch);
+  for (int64_t h = 0; n > 1 && h < s.heads; h++) {
+    head_view view = first;
+    view.q += h * width;
+    view.k += h / group * width * FC_K_KEY_PANEL;
+    view.v += h / group * capacity * width;
+    for (int64_t q0 = 0; q0 < n; q0 += QUERY_TILE)
+      forward_tile(out + h * width, NULL, &view, tile_at(&view, q0), scratch);
   }
 }
 

@@ -42,6 +42,14 @@ enum { FC_K_SUM_BLOCK = 384 };
 void fc_k_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
                   int64_t ldb);
 
+/* n products of one shape, whose operands lie so far apart; each has the bits it has by itself.
+ * Those of very few rows are taken side by side, on the calling thread (product_tile.h). */
+typedef struct {
+  int64_t c, a, b;
+} fc_product_distance;
+void fc_k_products(fc_product p, int64_t n, fc_product_distance d, float *C, int64_t ldc,
+                   const float *A, int64_t lda, const float *B, int64_t ldb);
+
 /* The same on the calling thread for at most FC_K_FEW_ROWS rows of y = x W^T, at the speed of
  * memory; false, and nothing is done, where another path must (product_few.c). */
 enum { FC_K_FEW_ROWS = 8 };

@@ -20,19 +20,22 @@ enum {
   SHORT_K = 16,    /* C's lines, far apart, are fetched ahead: short sums do little but wait for */
   LONG_K = 128,    /* them, long ones have the time; in between it costs more than it brings */
   ROW_BLOCK = 384, /* rows of A that pass over a panel: PANEL_K of each fit the second cache */
-  PACK_FROM_ROWS = 96 /* fewer rows read an untransposed B where it lies */
+  PACK_FROM_ROWS = 96, /* fewer rows read an untransposed B where it lies */
+  MAX_SIDE = 4,        /* products side by side, of at most MAX_SIDE_ROWS rows */
+  MAX_SIDE_ROWS = 3
 };
 /* Below both, threads cost more than they bring. Few rows are limited by reading B. */
 static const double parallel_from_flop = 4e6, parallel_from_elements = 2e5;
 
 /* C (rows, width) = alpha A B (+ bias) (+ C): element (r,k) of A at a[r a_row + k a_k], (k,j) of B
- * at b[k b_k + j]. */
+ * at b[k b_k + j]. The products beside it lie at distances d. */
 typedef struct {
   const float *a, *b, *bias;
   float *c;
   int64_t a_row, a_k, b_k, ldc, K;
   float alpha;
   bool accumulate;
+  fc_product_distance d;
 } tile_task;
 
 typedef float vector4 __attribute__((vector_size(16)));
@@ -73,6 +76,7 @@ typedef float loose16 __attribute__((vector_size(64), aligned(4), may_alias));
 
 typedef struct {
   void (*run)(const tile_task *t, int rows, int vectors);
+  void (*run_side)(const tile_task *t, int side, int rows, int vectors);
   int lanes, rows; /* rows of a tile two vectors wide; MAX_TILE_ROWS if one */
 } tile_kind;
 
@@ -80,12 +84,13 @@ typedef struct {
  * AVX2's better. */
 static tile_kind pick_tile(int64_t N) {
 #if defined(__x86_64__)
-  if (N > 8 && __builtin_cpu_supports("avx512f")) return (tile_kind){run_tile_avx512, 16, 12};
+  if (N > 8 && __builtin_cpu_supports("avx512f"))
+    return (tile_kind){run_tile_avx512, run_side_avx512, 16, 12};
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return (tile_kind){run_tile_avx2, 8, 6};
+    return (tile_kind){run_tile_avx2, run_side_avx2, 8, 6};
 #endif
   (void)N;
-  return (tile_kind){run_tile_baseline, 4, 6};
+  return (tile_kind){run_tile_baseline, run_side_baseline, 4, 6};
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
@@ -288,4 +293,50 @@ void fc_k_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t l
   }
 #pragma omp parallel
   thread_share(p, C, ldc, A, lda, B, ldb, omp_get_thread_num(), omp_get_num_threads());
+}
+
+/* ---- many of one shape ----------------------------------------------------------------------- */
+
+/* How many products go side by side: as many as the registers hold, of n and of few whole rows. */
+static int side_of(tile_kind kind, const fc_product *p, int64_t n) {
+  const bool few = p->M >= 1 && p->M <= MAX_SIDE_ROWS && p->N % kind.lanes == 0;
+  if (!few || p->transpose_a || p->transpose_b || p->bias || n < 2) return 1;
+  return n >= MAX_SIDE && MAX_SIDE * p->M <= kind.rows ? MAX_SIDE : 2;
+}
+
+static void side_by_side(tile_kind kind, const fc_product *p, int side, fc_product_distance d,
+                         float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
+                         int64_t ldb) {
+  int64_t k0 = 0;
+  do { /* as in row_block */
+    for (int64_t n0 = 0; n0 < p->N; n0 += 2 * kind.lanes) {
+      const tile_task t = {.a = A + k0,
+                           .b = B + k0 * ldb + n0,
+                           .c = C + n0,
+                           .a_row = lda,
+                           .a_k = 1,
+                           .b_k = ldb,
+                           .ldc = ldc,
+                           .K = fc_k_min(PANEL_K, p->K - k0),
+                           .alpha = p->alpha,
+                           .accumulate = p->accumulate || k0 > 0,
+                           .d = d};
+      kind.run_side(&t, side, (int)p->M, p->N - n0 > kind.lanes ? 2 : 1);
+    }
+    k0 += PANEL_K;
+  } while (k0 < p->K);
+}
+
+void fc_k_products(fc_product p, int64_t n, fc_product_distance d, float *C, int64_t ldc,
+                   const float *A, int64_t lda, const float *B, int64_t ldb) {
+  const tile_kind kind = pick_tile(p.N);
+  for (int64_t i = 0, side; i < n; i += side) {
+    float *c = C + i * d.c;
+    const float *a = A + i * d.a, *b = B + i * d.b;
+    side = side_of(kind, &p, n - i);
+    if (side > 1)
+      side_by_side(kind, &p, (int)side, d, c, ldc, a, lda, b, ldb);
+    else
+      fc_k_product(p, c, ldc, a, lda, b, ldb);
+  }
 }

@@ -57,6 +57,73 @@ TILE_NAME(tile)(const tile_task *t, const int rows, const int vectors) {
     }
 }
 
+/* Tiles of `side` products at once. One of few rows waits for its own sums and for B, which nothing
+ * else uses: several have more sums on the way, and read memory at several places. */
+TILE_TARGET static inline __attribute__((always_inline)) void
+TILE_NAME(side_tile)(const tile_task *t, const int side, const int rows, const int vectors) {
+  TILE_VECTOR sum[MAX_SIDE][MAX_SIDE_ROWS][2];
+  const float *a[MAX_SIDE], *b[MAX_SIDE];
+  const int64_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
+#pragma GCC unroll 4
+  for (int s = 0; s < side; s++) {
+    a[s] = t->a + s * t->d.a;
+    b[s] = t->b + s * t->d.b;
+#pragma GCC unroll 3
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) sum[s][r][v] = TILE_SET1(0.0f);
+  }
+  for (int64_t k = 0; k < t->K; k++)
+#pragma GCC unroll 4
+    for (int s = 0; s < side; s++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) {
+        const TILE_VECTOR bk = *(const TILE_LOOSE *)(b[s] + v * TILE_LANES);
+#pragma GCC unroll 3
+        for (int r = 0; r < rows; r++)
+          sum[s][r][v] = TILE_FMA(TILE_SET1(a[s][r * a_row]), bk, sum[s][r][v]);
+      }
+      a[s] += a_k;
+      b[s] += b_k;
+    }
+  const TILE_VECTOR alpha = TILE_SET1(t->alpha);
+#pragma GCC unroll 4
+  for (int s = 0; s < side; s++)
+#pragma GCC unroll 3
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) {
+        TILE_LOOSE *c = (TILE_LOOSE *)(t->c + s * t->d.c + r * t->ldc + v * TILE_LANES);
+        TILE_VECTOR value = alpha * sum[s][r][v];
+        if (t->accumulate) value += *c;
+        *c = value;
+      }
+}
+
+/* More than two side by side fit the registers only while they have TILE_ROWS rows together. */
+#define SIDE_CASE(r)                                                                               \
+  case r:                                                                                          \
+    if (side == MAX_SIDE && vectors == 1)                                                          \
+      TILE_NAME(side_tile)(t, MAX_SIDE * r > TILE_ROWS ? 2 : MAX_SIDE, r, 1);                      \
+    else if (side == MAX_SIDE)                                                                     \
+      TILE_NAME(side_tile)(t, MAX_SIDE * r > TILE_ROWS ? 2 : MAX_SIDE, r, 2);                      \
+    else if (vectors == 1)                                                                         \
+      TILE_NAME(side_tile)(t, 2, r, 1);                                                            \
+    else                                                                                           \
+      TILE_NAME(side_tile)(t, 2, r, 2);                                                            \
+    break;
+
+TILE_TARGET static void TILE_NAME(run_side)(const tile_task *t, int side, int rows, int vectors) {
+  assert(side == 2 || (side == MAX_SIDE && MAX_SIDE * rows <= TILE_ROWS));
+  switch (rows) {
+    SIDE_CASE(1)
+    SIDE_CASE(2)
+    SIDE_CASE(3)
+  default:
+    assert(!"a tile side by side has 1 to MAX_SIDE_ROWS rows");
+  }
+}
+
 #define TILE_CASE(r)                                                                               \
   case r:                                                                                          \
     if (vectors == 1)                                                                              \
@@ -86,6 +153,7 @@ TILE_TARGET static void TILE_NAME(run_tile)(const tile_task *t, int rows, int ve
 }
 
 #undef TILE_CASE
+#undef SIDE_CASE
 #undef TILE_NAME
 #undef TILE_TARGET
 #undef TILE_VECTOR

@@ -7,9 +7,10 @@ static const int64_t ragged[] = {0, 1, 3, 3, 20, 84, 149, 280};
 enum { SEQUENCES = LENGTH_OF(ragged) - 1, LONGEST = 131 };
 
 static const fc_attention_shape shapes[] = {
-    {4, 4, 16, false, false}, {4, 4, 16, true, false}, {4, 2, 16, true, false},
-    {6, 1, 5, false, false},  {3, 3, 1, true, false},  {1, 1, 64, true, false},
-    {2, 1, 63, false, false}, {2, 2, 33, true, false},
+    {4, 4, 16, false, false}, {4, 4, 16, true, false},  {4, 2, 16, true, false},
+    {6, 1, 5, false, false},  {3, 3, 1, true, false},   {1, 1, 64, true, false},
+    {2, 1, 63, false, false}, {2, 2, 33, true, false},  {7, 7, 32, true, false},
+    {6, 2, 32, true, false},  {80, 1, 4, false, false},
 };
 
 static int64_t qkv_width(fc_attention_shape s) {
@@ -97,8 +98,8 @@ static void after_at(fc_attention_shape s, int64_t past, int64_t n) {
 
 static void attention_after_goes_on(void **state) {
   (void)state;
-  static const int64_t cuts[][2] = {{0, 1},  {0, 70}, {1, 1},    {5, 3},    {63, 2},
-                                    {64, 1}, {90, 7}, {90, 140}, {300, 100}};
+  static const int64_t cuts[][2] = {{0, 1},  {0, 70}, {1, 1},    {5, 3},     {63, 2},
+                                    {64, 1}, {90, 7}, {90, 140}, {300, 100}, {800, 1}};
   for (int i = 0; i < LENGTH_OF(shapes); i++)
     for (int c = 0; c < LENGTH_OF(cuts); c++) {
       fc_attention_shape s = shapes[i];
