@@ -297,11 +297,12 @@ void fc_k_product(fc_product p, float *C, int64_t ldc, const float *A, int64_t l
 
 /* ---- many of one shape ----------------------------------------------------------------------- */
 
-/* How many products go side by side: as many as the registers hold, of n and of few whole rows. */
+/* How many products of n go side by side first: all the same number, which the registers hold. */
 static int side_of(tile_kind kind, const fc_product *p, int64_t n) {
   const bool few = p->M >= 1 && p->M <= MAX_SIDE_ROWS && p->N % kind.lanes == 0;
-  if (!few || p->transpose_a || p->transpose_b || p->bias || n < 2) return 1;
-  return n >= MAX_SIDE && MAX_SIDE * p->M <= kind.rows ? MAX_SIDE : 2;
+  if (!few || p->transpose_a || p->transpose_b || p->bias) return 1;
+  const int64_t most = fc_k_min(MAX_SIDE, kind.rows / p->M), times = (n + most - 1) / most;
+  return (int)((n + times - 1) / times);
 }
 
 static void side_by_side(tile_kind kind, const fc_product *p, int side, fc_product_distance d,

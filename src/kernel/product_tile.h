@@ -100,27 +100,29 @@ TILE_NAME(side_tile)(const tile_task *t, const int side, const int rows, const i
       }
 }
 
-/* More than two side by side fit the registers only while they have TILE_ROWS rows together. */
-#define SIDE_CASE(r)                                                                               \
-  case r:                                                                                          \
-    if (side == MAX_SIDE && vectors == 1)                                                          \
-      TILE_NAME(side_tile)(t, MAX_SIDE * r > TILE_ROWS ? 2 : MAX_SIDE, r, 1);                      \
-    else if (side == MAX_SIDE)                                                                     \
-      TILE_NAME(side_tile)(t, MAX_SIDE * r > TILE_ROWS ? 2 : MAX_SIDE, r, 2);                      \
-    else if (vectors == 1)                                                                         \
-      TILE_NAME(side_tile)(t, 2, r, 1);                                                            \
+#define SIDE_CASE(side, r)                                                                         \
+  case side *(MAX_SIDE_ROWS + 1) + r:                                                              \
+    if (vectors == 1)                                                                              \
+      TILE_NAME(side_tile)(t, side, r, 1);                                                         \
     else                                                                                           \
-      TILE_NAME(side_tile)(t, 2, r, 2);                                                            \
+      TILE_NAME(side_tile)(t, side, r, 2);                                                         \
     break;
 
 TILE_TARGET static void TILE_NAME(run_side)(const tile_task *t, int side, int rows, int vectors) {
-  assert(side == 2 || (side == MAX_SIDE && MAX_SIDE * rows <= TILE_ROWS));
-  switch (rows) {
-    SIDE_CASE(1)
-    SIDE_CASE(2)
-    SIDE_CASE(3)
+  switch (side * (MAX_SIDE_ROWS + 1) + rows) {
+    SIDE_CASE(2, 1)
+    SIDE_CASE(2, 2)
+    SIDE_CASE(2, 3)
+    SIDE_CASE(3, 1)
+    SIDE_CASE(3, 2)
+    SIDE_CASE(4, 1)
+#if TILE_ROWS >= 12
+    SIDE_CASE(3, 3)
+    SIDE_CASE(4, 2)
+    SIDE_CASE(4, 3)
+#endif
   default:
-    assert(!"a tile side by side has 1 to MAX_SIDE_ROWS rows");
+    assert(!"side by side: 2 to MAX_SIDE tiles, TILE_ROWS rows in all");
   }
 }
 
