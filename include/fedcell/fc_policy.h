@@ -1,4 +1,5 @@
-/* fc_policy.h - T-ELLM whole: a policy is prepared once, and judged in the real environment.
+/* fc_policy.h - T-ELLM whole: a policy is prepared once, and judged in the real environment, or in
+ * the learned one to see how far that drifts.
  *
  *   fc_policy_prepare(comm, cfg, &request, &folder);   // trajectories -> learned environment ->
  *                                                      // warm start -> GRPO; kept in the cache
@@ -93,13 +94,13 @@ typedef struct {
   const fc_fact *facts;
   size_t n_facts;
 } fc_prepare_request;
-/* Collective. *folder (caller frees): where the policy that policy.agent needs lies. Agents that
- * need none: NULL. */
+/* Collective. What policy.agent needs, and the environment in which it is judged. *folder (caller
+ * frees): where the last of it lies, the policy where there is one. NULL: nothing is needed. */
 fc_err fc_policy_prepare(const fc_comm *comm, const fc_config *cfg,
                          const fc_prepare_request *request, char **folder);
 
 typedef struct {
-  const char *agent;
+  const char *agent, *environment; /* the second borrowed from the configuration */
   int64_t trials, rounds;
   double cwpem, cwpem_printed, accuracy, energy_j; /* means over trials: sum of rewards, the same
                                                       with [TELLM (12)] as printed, last accuracy,
@@ -107,9 +108,9 @@ typedef struct {
   double cwpem_half, accuracy_half, energy_half;   /* half of the 95 % interval (Student's t) */
   double invalid, infeasible; /* shares of the rounds; of the selected devices */
 } fc_policy_summary;
-/* Collective. evaluation.trials episodes of evaluation.rounds rounds in the real environment, with
- * seeds seed, seed+1, ...; shared out over the ranks; the result file of request->output. Resumes
- * from finished trials. */
+/* Collective. evaluation.trials episodes of evaluation.rounds rounds in evaluation.environment,
+ * with seeds seed, seed+1, ...; shared out over the ranks; the result file of request->output.
+ * Resumes from finished trials. */
 fc_err fc_policy_run(const fc_comm *comm, const fc_config *cfg, const fc_run_request *request,
                      const fc_prepare_request *prepare, fc_policy_summary *summary);
 

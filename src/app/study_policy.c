@@ -97,10 +97,10 @@ static fc_prepare_request prepare_request(const fc_arguments *a, volatile sig_at
 /* ---- running --------------------------------------------------------------------------------- */
 
 static void show_summary(const fc_policy_summary *s) {
-  fc_app_say(
-      "\n%s: %lld trial%s of %lld rounds in the real environment, mean and half of the 95 %% "
-      "interval\n",
-      s->agent, (long long)s->trials, s->trials == 1 ? "" : "s", (long long)s->rounds);
+  fc_app_say("\n%s: %lld trial%s of %lld rounds in the %s environment, mean and half of the 95 %% "
+             "interval\n",
+             s->agent, (long long)s->trials, s->trials == 1 ? "" : "s", (long long)s->rounds,
+             s->environment);
   fc_app_say("%-34s %12.4f +- %.4f\n", "CWPEM, sum of rewards", s->cwpem, s->cwpem_half);
   fc_app_say("%-34s %12.4g\n", "CWPEM as printed (no energy offset)", s->cwpem_printed);
   fc_app_say("%-34s %11.2f%% +- %.2f\n", "test accuracy, last round", 100 * s->accuracy,

@@ -9,6 +9,7 @@ FC_OPTION_CHOICES(step_name, "minibatch", "full-batch")
 FC_OPTION_CHOICES(normalise_name, "selected", "all")
 FC_OPTION_CHOICES(bandwidth_name, "equal", "optimal") /* fc_altd_bandwidth */
 FC_OPTION_CHOICES(tool_name, "exact", "altd")         /* fc_altd_method */
+FC_OPTION_CHOICES(environment_name, "real", "learned")
 
 static const fc_option environment_options[] = {
     {"environment.seed", FC_OPT_INT, "", "1", 0, 9007199254740991.0, NULL,
@@ -76,6 +77,10 @@ const fc_option_table fc_environment_options = FC_OPTION_TABLE(
     "environment: federated learning in which an agent chooses the devices", environment_options);
 
 static const fc_option evaluation_options[] = {
+    {"evaluation.environment", FC_OPT_CHOICE, "", "real", FC_OPTION_ANY, environment_name,
+     "Where policies are judged: in the real environment, whose devices train the classifier, or "
+     "in the learned one that policies are trained in, where a model of trajectories tells what "
+     "comes of a choice. Channels, and what a choice costs, are the same in both."},
     {"evaluation.scenario", FC_OPT_INT, "", "1", 1, 2, NULL,
      "1: the devices that the policy was trained with. 2: their highest frequencies mirrored in "
      "the range of environment.f_max_hz, their highest powers drawn anew."},

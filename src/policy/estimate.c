@@ -119,8 +119,7 @@ static fc_err add_policy(const asked *a, fc_policy_estimate *out) {
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 static fc_err add_stages(const asked *a, const fc_scenario *s, fc_policy_estimate *out) {
-  const fc_stage last = fc_stage_of_agent(fc_config_string(a->cfg, "policy.agent"));
-  const unsigned needs = last == FC_STAGES ? 0 : fc_stage_needs(last) | 1u << last;
+  const unsigned needs = fc_stages_needed(a->cfg);
   const double rounds = (double)a->set->rounds;
   const double trajectories = (double)fc_config_int(a->cfg, "trajectories.count");
   double bytes = 0;
@@ -138,13 +137,16 @@ static fc_err add_stages(const asked *a, const fc_scenario *s, fc_policy_estimat
   return FC_ERR_OK;
 }
 
+/* Of the learned environment, which is known by now: a step computes all rounds so far again. */
 static fc_err estimate_trials(const asked *a, fc_policy_estimate *out) {
   fc_scenario *s = NULL;
   FC_TRY(fc_scenario_create(a->cfg, FC_EVALUATION, &s));
   const asked there = {a->cfg, fc_scenario_settings(s), a->ranks, a->threads};
   out->rounds = there.set->rounds;
-  out->trials_flop =
-      (double)(out->trials * out->rounds) * round_flop(&there, (double)there.set->test_samples);
+  const double a_round = fc_is_judged_in_learned(a->cfg)
+                             ? (double)(out->rounds + 1) * (double)out->dynamics_weights
+                             : round_flop(&there, (double)there.set->test_samples);
+  out->trials_flop = (double)(out->trials * out->rounds) * a_round;
   fc_scenario_destroy(&s);
   return FC_ERR_OK;
 }
@@ -158,8 +160,8 @@ fc_err fc_policy_estimate_of(fc_config *cfg, int ranks, int threads, fc_policy_e
                               .classifier_weights = fc_cnn_weight_count(&a.set->cnn),
                               .rank_bytes = real_bytes(&a),
                               .memory_bytes = (double)fc_machine_memory_bytes()};
-  fc_err err = estimate_trials(&a, out);
-  if (err == FC_ERR_OK) err = add_stages(&a, s, out);
+  fc_err err = add_stages(&a, s, out);
+  if (err == FC_ERR_OK) err = estimate_trials(&a, out);
   out->rank_bytes += (double)fc_scenario_bytes(s);
   out->node_bytes = ranks * out->rank_bytes;
   fc_scenario_destroy(&s);

@@ -1,4 +1,5 @@
-/* evaluate.c - a policy is judged: trials in the real environment, shared out over the ranks.
+/* evaluate.c - a policy is judged: trials in the real environment, or in the learned one, shared
+ * out over the ranks.
  *
  * In a wave every rank runs one trial; the wave is kept once all have ended theirs, so that a
  * checkpoint holds the first trials whatever the ranks, and any number of them can go on. */
@@ -7,6 +8,7 @@
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_stats.h"
 #include "fedcell/fc_timer.h"
+#include "stages.h"
 #include <math.h>
 #include <unistd.h>
 
@@ -17,6 +19,10 @@ typedef struct {
   uint64_t seed;
   fc_scenario *scenario;
   fc_environment *environment;
+  /* What the learned environment is made of, and the scenario in which that was recorded. */
+  fc_scenario *recorded;
+  fc_trajectories *starts;
+  fc_dynamics *dynamics;
   fc_agent *agent;
   fc_fl_state *state; /* that a choice is made for: a step changes the environment's own */
   fc_choice choice;
@@ -151,6 +157,7 @@ static fc_err summarise(const evaluation *e, fc_policy_summary *s) {
       invalid += row[FC_TRIAL_INVALID];
     }
   *s = (fc_policy_summary){.agent = fc_agent_get_kind(e->agent)->name,
+                           .environment = fc_config_string(e->cfg, "evaluation.environment"),
                            .trials = t->trials,
                            .rounds = t->rounds,
                            .invalid = invalid / (double)(t->trials * t->rounds),
@@ -163,16 +170,34 @@ static fc_err summarise(const evaluation *e, fc_policy_summary *s) {
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+/* From the cache. Statistics and accuracy are as they were learned; who is served, time and energy
+ * as evaluation.* has it. */
+static fc_err open_learned(evaluation *e) {
+  char *trajectories = NULL, *dynamics = NULL;
+  fc_err err = fc_scenario_create(e->cfg, FC_TRAINING, &e->recorded);
+  if (err == FC_ERR_OK) err = fc_stage_path(e->cfg, FC_STAGE_TRAJECTORIES, &trajectories);
+  if (err == FC_ERR_OK) err = fc_stage_path(e->cfg, FC_STAGE_DYNAMICS, &dynamics);
+  if (err == FC_ERR_OK) err = fc_trajectories_read(e->recorded, trajectories, &e->starts);
+  if (err == FC_ERR_OK) err = fc_dynamics_load(dynamics, e->recorded, &e->dynamics);
+  fc_free(trajectories);
+  fc_free(dynamics);
+  FC_TRY(err);
+  return fc_environment_open_learned(e->scenario, e->dynamics, e->starts, 1, &e->environment);
+}
+
 static fc_err prepare(evaluation *e, const char *folder) {
-  FC_TRY(fc_environment_open_real(e->scenario, 1, &e->environment));
+  FC_TRY(fc_is_judged_in_learned(e->cfg)
+             ? open_learned(e)
+             : fc_environment_open_real(e->scenario, 1, &e->environment));
+  const char *agent = fc_config_string(e->cfg, "policy.agent");
   const fc_agent_context context = {.cfg = e->cfg,
                                     .scenario = e->scenario,
                                     .seed = e->seed,
                                     .episodes = 1,
                                     .greedy = true,
-                                    .folder = folder,
+                                    .folder = fc_agent_find(agent)->is_trained ? folder : NULL,
                                     .environment = e->environment};
-  FC_TRY(fc_agent_create(fc_config_string(e->cfg, "policy.agent"), &context, &e->agent));
+  FC_TRY(fc_agent_create(agent, &context, &e->agent));
   const size_t n = (size_t)fc_scenario_settings(e->scenario)->devices;
   FC_TRY(fc_fl_state_create(e->scenario, &e->state));
   FC_TRY(fc_alloc(n, sizeof *e->choice.select, &e->choice.select));
@@ -189,6 +214,9 @@ static void clear(evaluation *e) {
   fc_fl_state_destroy(&e->state);
   fc_agent_destroy(&e->agent);
   fc_environment_close(&e->environment);
+  fc_dynamics_destroy(&e->dynamics);
+  fc_trajectories_destroy(&e->starts);
+  fc_scenario_destroy(&e->recorded);
   fc_scenario_destroy(&e->scenario);
 }
 
@@ -200,8 +228,7 @@ fc_err fc_policy_run(const fc_comm *comm, const fc_config *cfg, const fc_run_req
   fc_err err = fc_precision_agree(comm);
   /* before what may take hours: an environment that cannot be is told at once */
   if (err == FC_ERR_OK) err = fc_agree(comm, fc_scenario_create(cfg, FC_EVALUATION, &e.scenario));
-  if (err == FC_ERR_OK && fc_agent_find(fc_config_string(cfg, "policy.agent"))->is_trained)
-    err = fc_policy_prepare(comm, cfg, prepare_request, &folder);
+  if (err == FC_ERR_OK) err = fc_policy_prepare(comm, cfg, prepare_request, &folder);
   if (err == FC_ERR_OK) err = fc_agree(comm, fc_checkpoint_path(request->output, &checkpoint));
   if (err == FC_ERR_OK) err = fc_agree(comm, prepare(&e, folder));
   if (err == FC_ERR_OK) err = run_all(&e, checkpoint);

@@ -181,13 +181,11 @@ void fc_policy_put_logs(const fc_comm *comm, const fc_config *cfg, fc_store_file
                      [FC_STAGE_GRPO] = {training, 1},
                      [FC_STAGE_PPO] = {training, 1},
                      [FC_STAGE_FLDLT3] = {training, 1}};
-  fc_stage last = fc_stage_of_agent(fc_config_string(cfg, "policy.agent"));
-  if (last == FC_STAGES) return;
+  const unsigned needed = fc_stages_needed(cfg);
   fc_err err = FC_ERR_OK;
   for (int s = 0; s < FC_STAGES && err == FC_ERR_OK; s++) {
     char *folder = NULL;
-    if (s != (int)last && !(fc_stage_needs(last) & 1u << s)) continue;
-    if (of[s].n == 0) continue;
+    if (of[s].n == 0 || !(needed & 1u << s)) continue;
     err = fc_agree(comm, fc_stage_path(cfg, (fc_stage)s, &folder));
     if (err == FC_ERR_OK) err = copy_log(comm, folder, of[s].kinds, of[s].n, f);
     fc_free(folder);

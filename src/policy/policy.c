@@ -1,6 +1,6 @@
 /* policy.c - the options of this system, and what can be seen only from several together. */
 #include "fedcell/fc_data.h"
-#include "fedcell/fc_policy.h"
+#include "stages.h"
 #include <math.h>
 #include <string.h>
 
@@ -36,6 +36,29 @@ static void check_channels(fc_config *cfg) {
                     "must be two whole numbers: of the two convolutions");
 }
 
+/* What the learned environment cannot take: it has seen the devices' data of training and episodes
+ * so long, and draws what comes of a choice. */
+static void check_learned(fc_config *cfg) {
+  const double alpha = fc_config_real(cfg, "evaluation.alpha");
+  const double learned_alpha = fc_config_real(cfg, "data.alpha");
+  const int64_t rounds = fc_config_int(cfg, "environment.rounds");
+  const bool tries = fc_agent_find(fc_config_string(cfg, "policy.agent"))->tries;
+  if (alpha > 0 && alpha != learned_alpha)
+    fc_config_fault(cfg, "evaluation.alpha",
+                    "must be 0 or data.alpha = %g with evaluation.environment = learned, which has "
+                    "seen no other data of the devices",
+                    learned_alpha);
+  if (fc_config_int(cfg, "evaluation.rounds") > rounds)
+    fc_config_fault(cfg, "evaluation.rounds",
+                    "must be at most environment.rounds = %lld with evaluation.environment = "
+                    "learned, which has seen no longer episodes",
+                    (long long)rounds);
+  if (tries && fc_config_bool(cfg, "dynamics.sample"))
+    fc_config_fault(cfg, "policy.agent",
+                    "tries before it chooses: with evaluation.environment = learned, which draws "
+                    "what comes of a choice, that needs dynamics.sample = false");
+}
+
 fc_err fc_policy_check(fc_config *cfg) {
   FC_TRY(fc_config_finish(cfg)); /* the checks need values within their ranges */
   int64_t devices = fc_config_int(cfg, "environment.devices");
@@ -46,6 +69,7 @@ fc_err fc_policy_check(fc_config *cfg) {
   if (fc_config_int(cfg, "grpo.rounds") > fc_config_int(cfg, "environment.rounds"))
     fc_config_fault(cfg, "grpo.rounds", "must be at most environment.rounds = %lld",
                     (long long)fc_config_int(cfg, "environment.rounds"));
+  if (fc_is_judged_in_learned(cfg)) check_learned(cfg);
   check_divides(cfg, "dynamics.heads", "dynamics.width");
   if (strcmp(fc_config_string(cfg, "policy.model"), "embedded") == 0) {
     check_divides(cfg, "policy.heads", "policy.width");

@@ -278,16 +278,17 @@ static fc_err find_paths(chain *c) {
 
 fc_err fc_policy_prepare(const fc_comm *comm, const fc_config *cfg,
                          const fc_prepare_request *request, char **folder) {
-  const fc_stage last = fc_stage_of_agent(fc_config_string(cfg, "policy.agent"));
+  const unsigned needed = fc_stages_needed(cfg);
   chain c = {.comm = comm, .cfg = cfg, .request = request};
   *folder = NULL;
-  if (last == FC_STAGES) return FC_ERR_OK;
+  if (!needed) return FC_ERR_OK;
   FC_TRY(fc_precision_agree(comm));
   fc_err err = fc_scenario_create(cfg, FC_TRAINING, &c.scenario);
   if (err == FC_ERR_OK) err = find_paths(&c);
   err = fc_agree(comm, err);
-  for (int s = 0; s <= (int)last && err == FC_ERR_OK; s++)
-    if (s == (int)last || fc_stage_needs(last) & 1u << s) err = make(&c, (fc_stage)s);
+  int last = 0;
+  for (int s = 0; s < FC_STAGES && err == FC_ERR_OK; s++)
+    if (needed & 1u << s) err = make(&c, (fc_stage)(last = s));
   if (err == FC_ERR_OK) {
     *folder = c.path[last];
     c.path[last] = NULL;

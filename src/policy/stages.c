@@ -46,14 +46,18 @@ const char *fc_stage_name(fc_stage stage) {
   return stages[stage].name;
 }
 
-unsigned fc_stage_needs(fc_stage stage) {
-  return stages[stage].needs;
+bool fc_is_judged_in_learned(const fc_config *cfg) {
+  return strcmp(fc_config_string(cfg, "evaluation.environment"), "learned") == 0;
 }
 
-fc_stage fc_stage_of_agent(const char *agent) {
+/* Agents that are trained have the name of their last stage. */
+unsigned fc_stages_needed(const fc_config *cfg) {
+  const char *agent = fc_config_string(cfg, "policy.agent");
+  unsigned needed = 0;
   for (int s = FC_STAGE_WARM_UP; s < FC_STAGES; s++)
-    if (strcmp(stages[s].name, agent) == 0) return (fc_stage)s;
-  return FC_STAGES;
+    if (strcmp(stages[s].name, agent) == 0) needed = stages[s].needs | 1u << s;
+  if (fc_is_judged_in_learned(cfg)) needed |= NEEDS(TRAJECTORIES) | NEEDS(DYNAMICS);
+  return needed;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

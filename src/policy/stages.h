@@ -16,10 +16,10 @@ typedef enum {
 } fc_stage;
 
 const char *fc_stage_name(fc_stage stage);
-/* Bit s: needs the product of stage s. */
-unsigned fc_stage_needs(fc_stage stage);
-/* The last stage of that agent; FC_STAGES: it needs none. */
-fc_stage fc_stage_of_agent(const char *agent);
+/* The stages, bit s for stage s, that policy.agent needs and where it is judged. */
+unsigned fc_stages_needed(const fc_config *cfg);
+/* evaluation.environment: learned. */
+bool fc_is_judged_in_learned(const fc_config *cfg);
 /* Local. Where its product lies; caller frees. */
 fc_err fc_stage_path(const fc_config *cfg, fc_stage stage, char **path);
 

@@ -1,5 +1,6 @@
-/* test_policy_ranks.c - trajectories and trials come out the same on any number of ranks, also
- * after a stop; their files; failures. RANKS: 1 2 3 4
+/* test_policy_ranks.c - trajectories and trials, in the real environment and in the learned one,
+ * come out the same on any number of ranks, also after a stop; their files; failures.
+ * RANKS: 1 2 3 4
  */
 #include "mpi_test.h"
 
@@ -29,6 +30,10 @@ static const char *const settings[] = {
     "environment.select_min=2",
     "trajectories.count=5",
     "evaluation.trials=5",
+    "dynamics.layers=1",
+    "dynamics.width=16",
+    "dynamics.heads=2",
+    "dynamics.epochs=2",
 };
 enum { DEVICES = 5, ROUNDS = 3, TRIALS = 5, COUNT = 5 };
 
@@ -44,6 +49,14 @@ static fc_config *make_config(const char *const *sets) {
   return cfg;
 }
 #define SETS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define LEARNED   "evaluation.environment=learned", cache_of_test()
+
+/* The learned environment is kept where no other test looks. */
+static const char *cache_of_test(void) {
+  static char set[512];
+  snprintf(set, sizeof set, "model.cache=%s", scratch_path("cache"));
+  return set;
+}
 
 static fc_comm alone(void) {
   fc_comm self = *comm;
@@ -250,18 +263,18 @@ static void check_file(const char *path, const fc_policy_summary *s) {
   fc_store_close(&r);
 }
 
-static void trials_do_not_depend_on_ranks(void **state) {
+/* Collective. All ranks together first: they fill the cache where one is needed. */
+static void expect_same_on_any_ranks(fc_config *cfg, const char *environment) {
   const fc_comm self = alone();
-  fc_config *cfg = make_config(SETS("seed=11"));
   fc_policy_summary a, b;
   char own[64];
-  (void)state;
   snprintf(own, sizeof own, "alone-%d.h5", comm->rank);
   const char *one = scratch_path(own), *all = scratch_path("all.h5");
   stop_at_report = INT64_MAX;
-  assert_ok(judge(&self, cfg, one, false, &a));
   assert_ok(judge(comm, cfg, all, false, &b));
+  assert_ok(judge(&self, cfg, one, false, &a));
   assert_memory_equal(&a, &b, sizeof a);
+  assert_string_equal(b.environment, environment);
   expect_same_files(one, all);
   check_file(all, &b);
   assert_ok(fc_policy_check_result(all));
@@ -269,12 +282,68 @@ static void trials_do_not_depend_on_ranks(void **state) {
   fc_config_destroy(&cfg);
 }
 
-static void trials_go_on_after_a_stop(void **state) {
-  fc_config *cfg = make_config(SETS("seed=11"));
-  fc_policy_summary a, b;
-  char message[512], *checkpoint = NULL;
-  const char *whole = scratch_path("whole.h5"), *part = scratch_path("part.h5");
+static void trials_do_not_depend_on_ranks(void **state) {
   (void)state;
+  expect_same_on_any_ranks(make_config(SETS("seed=11")), "real");
+}
+
+static void learned_trials_do_not_depend_on_ranks(void **state) {
+  (void)state;
+  expect_same_on_any_ranks(make_config(SETS(LEARNED)), "learned");
+}
+
+static void expect_same_column(const fc_store_reader *a, const fc_store_reader *b, const char *path,
+                               int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (!(value(a, path, i) == value(b, path, i)))
+      fail_msg("%s, row %lld: %g and %g", path, (long long)i, value(a, path, i), value(b, path, i));
+}
+
+/* An agent that looks at nothing makes the same choices in both: all but what the devices learn is
+ * the same too, also where evaluation.* differs from training. */
+static void learned_trials_differ_in_what_is_learned_alone(void **state) {
+#define ELSEWHERE "policy.agent=fedavg", "evaluation.scenario=2", "evaluation.deadline_s=40"
+  static const char *const same[] = {"/rounds/energy_j", "/rounds/round_time_s", "/rounds/served",
+                                     "/rounds/selected"};
+  fc_config *real = make_config(SETS(ELSEWHERE)), *learned = make_config(SETS(ELSEWHERE, LEARNED));
+  const char *one = scratch_path("real.h5"), *other = scratch_path("learned.h5");
+  fc_store_reader *a = NULL, *b = NULL;
+  fc_trajectories *t = NULL;
+  fc_policy_summary s;
+  int apart = 0;
+  (void)state;
+  stop_after = COUNT + 1;
+  assert_ok(collect(comm, learned, NULL, &t));
+  stop_at_report = INT64_MAX;
+  assert_ok(judge(comm, real, one, false, &s));
+  assert_ok(judge(comm, learned, other, false, &s));
+  assert_ok(fc_store_open(one, &a));
+  assert_ok(fc_store_open(other, &b));
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+    expect_same_column(a, b, same[i], TRIALS * (ROUNDS + 1));
+  expect_same_column(a, b, "/participation/gain", TRIALS * ROUNDS * DEVICES);
+  for (int64_t row = 0; row < TRIALS * (ROUNDS + 1); row++) {
+    const int64_t start = (11 + row / (ROUNDS + 1)) % COUNT; /* seed + trial, mod trajectories */
+    const double accuracy = value(b, "/rounds/test_accuracy", row);
+    if (row % (ROUNDS + 1) == 0)
+      assert_true(accuracy == t->accuracy[start * (ROUNDS + 1)]);
+    else
+      apart += accuracy != value(a, "/rounds/test_accuracy", row);
+  }
+  assert_true(apart >= TRIALS * ROUNDS / 2);
+  fc_store_close(&a);
+  fc_store_close(&b);
+  fc_trajectories_destroy(&t);
+  fc_config_destroy(&real);
+  fc_config_destroy(&learned);
+}
+
+/* `other` differs from cfg in one option. */
+static void expect_to_go_on(fc_config *cfg, fc_config *other, const char *differs) {
+  fc_policy_summary a, b;
+  char message[512], name[64], *checkpoint = NULL;
+  snprintf(name, sizeof name, "part-%s.h5", differs);
+  const char *whole = scratch_path("whole.h5"), *part = scratch_path(name);
   assert_ok(fc_checkpoint_path(part, &checkpoint));
   stop_at_report = INT64_MAX;
   assert_ok(judge(comm, cfg, whole, false, &a));
@@ -286,11 +355,10 @@ static void trials_go_on_after_a_stop(void **state) {
   assert_fails(judge(comm, cfg, part, false, &b), FC_ERR_STOPPED, message);
   assert_int_not_equal(access(part, F_OK), 0);
   assert_ok(fc_policy_check_result(checkpoint));
-  fc_config *other = make_config(SETS("eps_greedy.cut_off=0.5"));
   snprintf(message, sizeof message,
-           "%s was made with another value of eps_greedy.cut_off; continue with the same "
-           "configuration, or remove it to start anew",
-           checkpoint);
+           "%s was made with another value of %s; continue with the same configuration, or remove "
+           "it to start anew",
+           checkpoint, differs);
   assert_fails(judge(comm, other, part, true, &b), FC_ERR_USAGE, message);
   stop_at_report = INT64_MAX;
   assert_ok(judge(comm, cfg, part, true, &b));
@@ -300,6 +368,18 @@ static void trials_go_on_after_a_stop(void **state) {
   fc_free(checkpoint);
   fc_config_destroy(&other);
   fc_config_destroy(&cfg);
+}
+
+static void trials_go_on_after_a_stop(void **state) {
+  (void)state;
+  expect_to_go_on(make_config(SETS("seed=11")), make_config(SETS("eps_greedy.cut_off=0.5")),
+                  "eps_greedy.cut_off");
+}
+
+static void learned_trials_go_on_after_a_stop(void **state) {
+  (void)state;
+  expect_to_go_on(make_config(SETS(LEARNED)), make_config(SETS("seed=11")),
+                  "evaluation.environment");
 }
 
 static void result_without_provenance(void **state) {
@@ -352,7 +432,10 @@ static int run(void) {
       cmocka_unit_test(trajectories_do_not_depend_on_ranks),
       cmocka_unit_test(collecting_goes_on_after_a_stop),
       cmocka_unit_test(trials_do_not_depend_on_ranks),
+      cmocka_unit_test(learned_trials_do_not_depend_on_ranks),
+      cmocka_unit_test(learned_trials_differ_in_what_is_learned_alone),
       cmocka_unit_test(trials_go_on_after_a_stop),
+      cmocka_unit_test(learned_trials_go_on_after_a_stop),
       cmocka_unit_test(result_without_provenance),
       cmocka_unit_test(policy_that_is_missing),
       cmocka_unit_test(output_that_cannot_be_written),
