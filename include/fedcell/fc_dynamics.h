@@ -48,7 +48,8 @@ fc_err fc_dynamics_save(const fc_dynamics *d, const char *folder);
 fc_err fc_dynamics_load(const char *folder, const fc_scenario *s, fc_dynamics **out);
 
 /* Local. The learned environment: starts from the first recorded state of trajectory seed mod n.
- * Draws from the Gaussian, or takes its mean (dynamics.sample: false). */
+ * Draws from the Gaussian, or takes its mean (dynamics.sample: false). loss_rms, which is not
+ * predicted, is the loss before the round. */
 fc_err fc_environment_open_learned(const fc_scenario *s, const fc_dynamics *d,
                                    const fc_trajectories *starts, int episodes,
                                    fc_environment **out);

@@ -13,6 +13,7 @@ typedef struct {
   fc_fl_state **states; /* (episodes), borrowed: where each episode is */
   double *mean, *sd;    /* (episodes, D) */
   double *statistics;   /* (N, FC_STATISTICS) */
+  double *before;       /* (N) losses before a step */
   float *values;        /* (D) */
 } learned;
 
@@ -25,6 +26,7 @@ static void destroy(void *own) {
   fc_free(l->mean);
   fc_free(l->sd);
   fc_free(l->statistics);
+  fc_free(l->before);
   fc_free(l->values);
   fc_free(l);
 }
@@ -41,6 +43,7 @@ static fc_err create(const fc_scenario *s, const fc_dynamics *d, const fc_trajec
   FC_TRY(fc_alloc(n * D, sizeof *l->mean, &l->mean));
   FC_TRY(fc_alloc(n * D, sizeof *l->sd, &l->sd));
   FC_TRY(fc_alloc(D, sizeof *l->statistics, &l->statistics));
+  FC_TRY(fc_alloc((size_t)d->encoding.devices, sizeof *l->before, &l->before));
   return fc_alloc(D, sizeof *l->values, &l->values);
 }
 
@@ -76,6 +79,16 @@ static void draw(const learned *l, int which, int64_t round, double *mean, const
   for (int d = 0; d < l->d->network.values; d++) mean[d] += sd[d] * fc_rng_normal(&rng);
 }
 
+/* The predicted statistics (l->statistics) become those of a state. The spread of a device's losses
+ * is not predicted: their root mean square is taken to be their mean. */
+static void move(learned *l, const uint8_t *select, fc_fl_state *state) {
+  const size_t N = (size_t)l->d->encoding.devices;
+  memcpy(l->before, state->loss, N * sizeof *l->before);
+  fc_statistics_to_state(l->statistics, select, state);
+  for (size_t d = 0; d < N; d++)
+    if (select[d]) state->loss_rms[d] = l->before[d];
+}
+
 static fc_err step(void *own, const int *which, int n, const uint8_t *select,
                    fc_fl_state *const *states) {
   learned *l = own;
@@ -86,7 +99,7 @@ static fc_err step(void *own, const int *which, int n, const uint8_t *select,
     double *mean = l->mean + (size_t)i * (size_t)D;
     if (l->d->sample) draw(l, which[i], states[i]->round, mean, l->sd + (size_t)i * (size_t)D);
     fc_encoding_decode(&l->d->encoding, mean, l->statistics, &states[i]->accuracy);
-    fc_statistics_to_state(l->statistics, select + (size_t)i * (size_t)N, states[i]);
+    move(l, select + (size_t)i * (size_t)N, states[i]);
   }
   return FC_ERR_OK;
 }

@@ -144,8 +144,12 @@ static void a_step_is_a_draw_from_the_gaussian(void **state) {
   assert_true(peeked.accuracy == accuracy[0]); /* a mean */
   assert_true(taken.accuracy == accuracy[1]);
   assert_true(accuracy[0] != accuracy[1]);
-  for (int d = 0; d < DEVICES; d++)
-    assert_true(fc_environment_state(env, 0)->loss[d] == statistics[d * FC_STATISTICS]);
+  for (int d = 0; d < DEVICES; d++) {
+    const fc_fl_state *s = fc_environment_state(env, 0);
+    const double before = l->w.t->statistics[from * S + (size_t)d * FC_STATISTICS];
+    assert_true(s->loss[d] == statistics[d * FC_STATISTICS]);
+    assert_true(select[d] ? s->loss_rms[d] == before : isnan(s->loss_rms[d]));
+  }
   fc_environment_close(&env);
   fc_rollout_destroy(&r);
 }
