@@ -184,7 +184,7 @@ done
 """
 # The same for the sweeps tellm-*: the policies are hardly trained, and some agents left out.
 TELLM_RUNS = """
-mkdir -p "$TEST_TMP"/results/tellm-{main,training,scenario2,qos,generality}
+mkdir -p "$TEST_TMP"/results/tellm-{main,training,scenario2,qos,generality,fidelity}
 point() { # FOLDER NAME AGENT OPTION...
   "$FEDCELL" run "$policy" --quiet --set policy.agent="$3" "${@:4}" \\
     --output "$TEST_TMP/results/tellm-$1/$2.h5" || exit 1
@@ -196,6 +196,10 @@ for agent in grpo ppo; do point training $agent $agent; done
 point training token grpo --set grpo.ratio=token
 for deadline in 10 15; do point generality $deadline fedavg --set evaluation.deadline_s=$deadline; done
 point generality alpha fedavg --set evaluation.alpha=2
+for agent in fedavg grpo; do
+  cp "$TEST_TMP/results/tellm-main/$agent.h5" "$TEST_TMP/results/tellm-fidelity/real-$agent.h5"
+  point fidelity learned-$agent $agent --set evaluation.environment=learned
+done
 """
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 import unittest
@@ -190,13 +191,19 @@ class TellmTest(unittest.TestCase):
     def test_without_results_says_how_to_make_them_and_goes_on(self):
         with tempfile.TemporaryDirectory() as empty:
             shown = texts(execute(TELLM, empty))
-        for name in ("main", "training", "scenario2", "qos", "generality"):
+        for name in ("main", "training", "scenario2", "qos", "generality", "fidelity"):
             self.assertIn(f"`jobs/sweep-local.sh jobs/sweeps/tellm-{name}.yaml` makes them", shown)
 
     def test_some_runs_only(self):
         """Sweeps that have just begun: one agent here, another there, one setting."""
         with tempfile.TemporaryDirectory() as begun:
-            for name in ("main/fedavg", "scenario2/grpo", "training/ppo", "generality/alpha"):
+            for name in (
+                "main/fedavg",
+                "scenario2/grpo",
+                "training/ppo",
+                "generality/alpha",
+                "fidelity/learned-grpo",
+            ):
                 there = pathlib.Path(begun) / f"tellm-{name}.h5"
                 there.parent.mkdir()
                 shutil.copy(tellm_results() / f"tellm-{name}.h5", there)
@@ -207,6 +214,8 @@ class TellmTest(unittest.TestCase):
         self.assertNotIn("Change from Fig. 5", texts(notebook))
         self.assertIn("`evaluation.alpha`, trained with **0.5**. \n", texts(notebook) + "\n")
         self.assertNotIn("`evaluation.deadline_s`", texts(notebook))
+        self.assertIn("No agent has results of both", texts(notebook, "drift-figure"))
+        self.assertEqual(texts(notebook, "drift-table"), "")
 
     def test_claims_and_bounds_are_judged(self):
         """With CWPEM of three trials that a person can compare, and a bound that is sound or not."""
@@ -242,6 +251,29 @@ class TellmTest(unittest.TestCase):
         for row, said in zip(bounds.split("<tr>")[2:], ("no no", "yes no", "yes yes")):
             holds, vacuous = said.split()
             self.assertRegex(row, rf"<td>{holds}</td>\s*<td>{vacuous}</td>")
+
+    def test_drift_is_learned_less_real(self):
+        """With CWPEM of three trials that a person can compare; the order turns round."""
+        ends = {
+            "real-fedavg": [1.0, 2.0, 3.0],  # 2.0 ± 2.5
+            "learned-fedavg": [1.5, 2.6, 3.7],  # 0.5, 0.6, 0.7 more; 50, 30, 23.3 %
+            "real-grpo": [1.5, 2.5, 3.5],
+            "learned-grpo": [1.5, 2.5, 3.5],
+        }
+        with tempfile.TemporaryDirectory() as changed:
+            folder = pathlib.Path(changed) / "tellm-fidelity"
+            shutil.copytree(tellm_results() / folder.name, folder)
+            for name, values in ends.items():
+                with h5py.File(folder / f"{name}.h5", "r+") as file:
+                    file["rounds/cwpem"][4::5] = values
+            notebook = execute(TELLM, changed)
+        shown = texts(notebook, "drift-table")
+        row = shown.split("<th>fedavg</th>")[1].split("</tr>")[0]
+        cells = re.findall("<td>(.*?)</td>", row)
+        self.assertEqual(cells[:4], ["2.0 ± 2.5", "2.6 ± 2.7", "0.60 ± 0.25", "34 ± 34 %"])
+        row = shown.split("<th>grpo</th>")[1].split("</tr>")[0]
+        self.assertEqual(re.findall("<td>(.*?)</td>", row)[2:4], ["0", "0 %"])
+        self.assertIn("real `grpo`, `fedavg`; learned `fedavg`, `grpo`.", shown)
 
     def test_figures_are_those_of_the_files(self):
         notebook = execute(TELLM, tellm_results())
