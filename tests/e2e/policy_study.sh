@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # study: policy from prompts to results: all stages, the same on any number of ranks; what is prepared is
-# kept; killed training goes on; results check and rerun; faults are told.
+# kept; killed training goes on; results check and rerun; the learned environment judges too; faults are told.
 . tests/e2e/common.sh
 
 # 1 rank, and 3 ranks with a cache of their own
@@ -28,7 +28,19 @@ for agent in fedavg eps-greedy exhaustive; do
   "$FEDCELL" info "$TEST_TMP/$agent.h5" --check >/dev/null
 done
 
+# in the learned environment: it is in the cache already, and made for agents that are not trained too
+before=$(ls "$FEDCELL_CACHE")
+fedcell_on 2 run "$policy" --quiet --set evaluation.environment=learned --output "$TEST_TMP/learned.h5" >"$TEST_TMP/out"
+grep -q 'grpo: 3 trials of 4 rounds in the learned environment' "$TEST_TMP/out" || fail "$(cat "$TEST_TMP/out")"
+[[ $(ls "$FEDCELL_CACHE") == "$before" ]] || fail "trained anew: $(ls "$FEDCELL_CACHE")"
+fedcell_on 2 pretrain "$policy" --set policy.agent=fedavg --set evaluation.environment=learned \
+  --set dynamics.epochs=1 >"$TEST_TMP/folder"
+[[ $(tail -n 1 "$TEST_TMP/folder") == */dynamics-* ]] || fail "no learned environment: $(cat "$TEST_TMP/folder")"
+"$FEDCELL" info "$TEST_TMP/learned.h5" --check >/dev/null
+
 # faults
+expect_failure 2 "exhaustive: tries before it chooses" "$FEDCELL" check "$policy" --set policy.agent=exhaustive \
+  --set evaluation.environment=learned
 expect_failure 2 "policy.agent = fedavg is not trained" "$FEDCELL" pretrain "$policy" --set policy.agent=fedavg
 expect_failure 2 "holds trials of a policy and no adapter" "$FEDCELL" export "$TEST_TMP/one.h5" "$TEST_TMP/adapter"
 expect_failure 2 "holds trials of a policy: only runs" "$FEDCELL" compare "$TEST_TMP/one.h5"
