@@ -263,90 +263,27 @@ static void check_file(const char *path, const fc_policy_summary *s) {
   fc_store_close(&r);
 }
 
-/* Collective. All ranks together first: they fill the cache where one is needed. */
-static void expect_same_on_any_ranks(fc_config *cfg, const char *environment) {
+/* Trials of cfg in that environment are the same on one rank, and when they go on after a stop;
+ * `other` differs from cfg in one option. All ranks together first: they fill the cache. */
+static void expect_same_trials(fc_config *cfg, const char *environment, fc_config *other,
+                               const char *differs) {
   const fc_comm self = alone();
   fc_policy_summary a, b;
-  char own[64];
+  char message[512], own[64], name[64], *checkpoint = NULL;
   snprintf(own, sizeof own, "alone-%d.h5", comm->rank);
-  const char *one = scratch_path(own), *all = scratch_path("all.h5");
-  stop_at_report = INT64_MAX;
-  assert_ok(judge(comm, cfg, all, false, &b));
-  assert_ok(judge(&self, cfg, one, false, &a));
-  assert_memory_equal(&a, &b, sizeof a);
-  assert_string_equal(b.environment, environment);
-  expect_same_files(one, all);
-  check_file(all, &b);
-  assert_ok(fc_policy_check_result(all));
-  assert_int_equal(fc_result_check(all), FC_ERR_DATA); /* it is no federation's */
-  fc_config_destroy(&cfg);
-}
-
-static void trials_do_not_depend_on_ranks(void **state) {
-  (void)state;
-  expect_same_on_any_ranks(make_config(SETS("seed=11")), "real");
-}
-
-static void learned_trials_do_not_depend_on_ranks(void **state) {
-  (void)state;
-  expect_same_on_any_ranks(make_config(SETS(LEARNED)), "learned");
-}
-
-static void expect_same_column(const fc_store_reader *a, const fc_store_reader *b, const char *path,
-                               int64_t n) {
-  for (int64_t i = 0; i < n; i++)
-    if (!(value(a, path, i) == value(b, path, i)))
-      fail_msg("%s, row %lld: %g and %g", path, (long long)i, value(a, path, i), value(b, path, i));
-}
-
-/* An agent that looks at nothing makes the same choices in both: all but what the devices learn is
- * the same too, also where evaluation.* differs from training. */
-static void learned_trials_differ_in_what_is_learned_alone(void **state) {
-#define ELSEWHERE "policy.agent=fedavg", "evaluation.scenario=2", "evaluation.deadline_s=40"
-  static const char *const same[] = {"/rounds/energy_j", "/rounds/round_time_s", "/rounds/served",
-                                     "/rounds/selected"};
-  fc_config *real = make_config(SETS(ELSEWHERE)), *learned = make_config(SETS(ELSEWHERE, LEARNED));
-  const char *one = scratch_path("real.h5"), *other = scratch_path("learned.h5");
-  fc_store_reader *a = NULL, *b = NULL;
-  fc_trajectories *t = NULL;
-  fc_policy_summary s;
-  int apart = 0;
-  (void)state;
-  stop_after = COUNT + 1;
-  assert_ok(collect(comm, learned, NULL, &t));
-  stop_at_report = INT64_MAX;
-  assert_ok(judge(comm, real, one, false, &s));
-  assert_ok(judge(comm, learned, other, false, &s));
-  assert_ok(fc_store_open(one, &a));
-  assert_ok(fc_store_open(other, &b));
-  for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-    expect_same_column(a, b, same[i], TRIALS * (ROUNDS + 1));
-  expect_same_column(a, b, "/participation/gain", TRIALS * ROUNDS * DEVICES);
-  for (int64_t row = 0; row < TRIALS * (ROUNDS + 1); row++) {
-    const int64_t start = (11 + row / (ROUNDS + 1)) % COUNT; /* seed + trial, mod trajectories */
-    const double accuracy = value(b, "/rounds/test_accuracy", row);
-    if (row % (ROUNDS + 1) == 0)
-      assert_true(accuracy == t->accuracy[start * (ROUNDS + 1)]);
-    else
-      apart += accuracy != value(a, "/rounds/test_accuracy", row);
-  }
-  assert_true(apart >= TRIALS * ROUNDS / 2);
-  fc_store_close(&a);
-  fc_store_close(&b);
-  fc_trajectories_destroy(&t);
-  fc_config_destroy(&real);
-  fc_config_destroy(&learned);
-}
-
-/* `other` differs from cfg in one option. */
-static void expect_to_go_on(fc_config *cfg, fc_config *other, const char *differs) {
-  fc_policy_summary a, b;
-  char message[512], name[64], *checkpoint = NULL;
-  snprintf(name, sizeof name, "part-%s.h5", differs);
-  const char *whole = scratch_path("whole.h5"), *part = scratch_path(name);
+  snprintf(name, sizeof name, "part-%s.h5", environment);
+  const char *whole = scratch_path("whole.h5"), *one = scratch_path(own);
+  const char *part = scratch_path(name);
   assert_ok(fc_checkpoint_path(part, &checkpoint));
   stop_at_report = INT64_MAX;
   assert_ok(judge(comm, cfg, whole, false, &a));
+  assert_string_equal(a.environment, environment);
+  check_file(whole, &a);
+  assert_ok(fc_policy_check_result(whole));
+  assert_int_equal(fc_result_check(whole), FC_ERR_DATA); /* it is no federation's */
+  assert_ok(judge(&self, cfg, one, false, &b));
+  assert_memory_equal(&a, &b, sizeof a);
+  expect_same_files(whole, one);
   /* in the second wave's second round, if there is one; else at once */
   stop_at_report = comm->size < TRIALS ? ROUNDS + 1 + 2 : 1;
   snprintf(message, sizeof message,
@@ -370,16 +307,52 @@ static void expect_to_go_on(fc_config *cfg, fc_config *other, const char *differ
   fc_config_destroy(&cfg);
 }
 
-static void trials_go_on_after_a_stop(void **state) {
+static void trials_do_not_depend_on_ranks_or_stops(void **state) {
   (void)state;
-  expect_to_go_on(make_config(SETS("seed=11")), make_config(SETS("eps_greedy.cut_off=0.5")),
-                  "eps_greedy.cut_off");
+  expect_same_trials(make_config(SETS("seed=11")), "real",
+                     make_config(SETS("eps_greedy.cut_off=0.5")), "eps_greedy.cut_off");
 }
 
-static void learned_trials_go_on_after_a_stop(void **state) {
+static void neither_do_those_of_the_learned_environment(void **state) {
   (void)state;
-  expect_to_go_on(make_config(SETS(LEARNED)), make_config(SETS("seed=11")),
-                  "evaluation.environment");
+  expect_same_trials(make_config(SETS(LEARNED)), "learned", make_config(SETS("seed=11")),
+                     "evaluation.environment");
+}
+
+static void expect_same_column(const fc_store_reader *a, const fc_store_reader *b, const char *path,
+                               int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (!(value(a, path, i) == value(b, path, i)))
+      fail_msg("%s, row %lld: %g and %g", path, (long long)i, value(a, path, i), value(b, path, i));
+}
+
+/* An agent that looks at nothing makes the same choices in both: all but what the devices learn is
+ * the same too, also where evaluation.* differs from training. */
+static void learned_trials_differ_in_what_is_learned_alone(void **state) {
+#define ELSEWHERE "policy.agent=fedavg", "evaluation.scenario=2", "evaluation.deadline_s=40"
+  static const char *const same[] = {"/rounds/energy_j", "/rounds/round_time_s", "/rounds/served",
+                                     "/rounds/selected"};
+  fc_config *real = make_config(SETS(ELSEWHERE)), *learned = make_config(SETS(ELSEWHERE, LEARNED));
+  const char *one = scratch_path("real.h5"), *other = scratch_path("learned.h5");
+  fc_store_reader *a = NULL, *b = NULL;
+  fc_policy_summary s;
+  int apart = 0;
+  (void)state;
+  stop_at_report = INT64_MAX;
+  assert_ok(judge(comm, real, one, false, &s));
+  assert_ok(judge(comm, learned, other, false, &s));
+  assert_ok(fc_store_open(one, &a));
+  assert_ok(fc_store_open(other, &b));
+  for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+    expect_same_column(a, b, same[i], TRIALS * (ROUNDS + 1));
+  expect_same_column(a, b, "/participation/gain", TRIALS * ROUNDS * DEVICES);
+  for (int64_t row = 0; row < TRIALS * (ROUNDS + 1); row++)
+    apart += value(a, "/rounds/test_accuracy", row) != value(b, "/rounds/test_accuracy", row);
+  assert_true(apart >= TRIALS * ROUNDS);
+  fc_store_close(&a);
+  fc_store_close(&b);
+  fc_config_destroy(&real);
+  fc_config_destroy(&learned);
 }
 
 static void result_without_provenance(void **state) {
@@ -431,11 +404,9 @@ static int run(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(trajectories_do_not_depend_on_ranks),
       cmocka_unit_test(collecting_goes_on_after_a_stop),
-      cmocka_unit_test(trials_do_not_depend_on_ranks),
-      cmocka_unit_test(learned_trials_do_not_depend_on_ranks),
+      cmocka_unit_test(trials_do_not_depend_on_ranks_or_stops),
+      cmocka_unit_test(neither_do_those_of_the_learned_environment),
       cmocka_unit_test(learned_trials_differ_in_what_is_learned_alone),
-      cmocka_unit_test(trials_go_on_after_a_stop),
-      cmocka_unit_test(learned_trials_go_on_after_a_stop),
       cmocka_unit_test(result_without_provenance),
       cmocka_unit_test(policy_that_is_missing),
       cmocka_unit_test(output_that_cannot_be_written),
