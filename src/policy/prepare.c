@@ -58,9 +58,11 @@ static void on_warm_step(void *arg, const fc_warm_report *r) {
 static void on_iteration(void *arg, const fc_train_report *r) {
   chain *c = arg;
   char line[LINE_SIZE];
-  snprintf(line, sizeof line,
-           "reward %.4f, energy %.3g J, accuracy %.1f %%, invalid %.2f %%, KL of a step %.3g",
-           r->reward_mean, r->energy_j, 100 * r->accuracy, 100 * r->invalid, r->kl_old);
+  int n = snprintf(line, sizeof line, "reward %.4f, energy %.3g J, accuracy %.1f %%",
+                   r->reward_mean, r->energy_j, 100 * r->accuracy);
+  if (!isnan(r->invalid)) /* of those that answer in words */
+    snprintf(line + n, sizeof line - (size_t)n, ", invalid %.2f %%, KL of a step %.3g",
+             100 * r->invalid, r->kl_old);
   tell(c, r->iteration, r->iterations, line);
 }
 
