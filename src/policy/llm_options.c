@@ -5,6 +5,7 @@
 
 FC_OPTION_CHOICES(precision_name, "auto", "f32", "bf16")
 FC_OPTION_CHOICES(answers_name, "served", "selected")
+FC_OPTION_CHOICES(teacher_name, "tool", "all")
 
 static const fc_option policy_options[] = {
     {"policy.agent", FC_OPT_CHOICE, "", "grpo", FC_OPTION_ANY, fc_agent_name,
@@ -50,8 +51,8 @@ const fc_option_table fc_policy_options =
 
 static const fc_option warm_up_options[] = {
     {"warm_up.steps", FC_OPT_INT, "steps", "400", 0, 1e9, NULL,
-     "Optimiser steps of the warm start, in which the language model learns to answer as the "
-     "eps-greedy tool did in the trajectories; 0: none."},
+     "Optimiser steps of the warm start, in which the language model learns to answer as was "
+     "answered in the trajectories (warm_up.teacher); 0: none."},
     {"warm_up.batch", FC_OPT_INT, "answers", "32", 1, 1e6, NULL, "Answers of a step."},
     {"warm_up.micro_batch", FC_OPT_INT, "answers", "2", 1, 1e6, NULL,
      "Answers that a thread takes at a time; the result depends on it, as on the batch, but not on "
@@ -62,6 +63,10 @@ static const fc_option warm_up_options[] = {
     {"warm_up.answers", FC_OPT_CHOICE, "", "served", FC_OPTION_ANY, answers_name,
      "What is learned of a round: the devices that were served, or all that the tool had selected, "
      "of which some could not meet the deadline."},
+    {"warm_up.teacher", FC_OPT_CHOICE, "", "tool", FC_OPTION_ANY, teacher_name,
+     "Whose answers are learned: the eps-greedy tool's, as in the paper, or those of all recorded "
+     "trajectories, the random ones too. The tool always names as few devices as it may; a policy "
+     "that has learned to count like it hardly ever tries more when it is trained with rewards."},
     {"warm_up.permute", FC_OPT_BOOL, "", "true", FC_OPTION_ANY, NULL,
      "Number the devices anew for every answer, so that the model learns to read what is told of "
      "them, and not which numbers are often right."},

@@ -1,6 +1,7 @@
-/* warm_up.c - the warm start: supervised fine-tuning on the answers of the eps-greedy tool.
+/* warm_up.c - the warm start: supervised fine-tuning on the answers of the eps-greedy tool, or on
+ * all that were recorded.
  *
- * An example is a round of one of the tool's trajectories: the prompt of its state and the devices
+ * An example is a round of one of these trajectories: the prompt of its state and the devices
  * that took part. The loss is that of the answer's tokens alone. Every step's examples are read
  * from the trajectories when they are needed, so nothing grows with their number. */
 #include "fedcell/fc_data.h"
@@ -18,7 +19,7 @@ typedef struct {
   int64_t steps, validate_every, checkpoint_every;
   int batch, micro_batch, validation_answers;
   uint64_t seed;
-  bool permute, learns_selected;
+  bool permute, learns_selected, learns_all;
   double held_out;
 } settings;
 
@@ -62,6 +63,7 @@ static settings settings_of(const fc_config *cfg) {
                     .validation_answers = (int)INT("validation_answers"),
                     .seed = (uint64_t)INT("seed"),
                     .permute = fc_config_bool(cfg, "warm_up.permute"),
+                    .learns_all = strcmp(fc_config_string(cfg, "warm_up.teacher"), "all") == 0,
                     .learns_selected =
                         strcmp(fc_config_string(cfg, "warm_up.answers"), "selected") == 0,
                     .held_out = fc_config_real(cfg, "warm_up.held_out")};
@@ -85,21 +87,25 @@ static size_t add_rounds(const warm_up *w, int i, uint32_t *examples) {
   return n;
 }
 
+static bool teaches(const warm_up *w, int i) {
+  return w->set.learns_all || w->t->by_tool[i];
+}
+
 static fc_err list_examples(warm_up *w) {
-  int of_tool = 0, passed = 0;
+  int teachers = 0, passed = 0;
   FC_CHECK(w->t->n * w->t->rounds <= INT32_MAX, USAGE, "more than %d recorded rounds", INT32_MAX);
   FC_TRY(fc_alloc((size_t)(w->t->n * w->t->rounds), sizeof *w->examples, &w->examples));
-  for (int i = 0; i < w->t->n; i++) of_tool += w->t->by_tool[i];
-  int learned = of_tool - (int)ceil(w->set.held_out * of_tool);
+  for (int i = 0; i < w->t->n; i++) teachers += teaches(w, i);
+  int learned = teachers - (int)ceil(w->set.held_out * teachers);
   for (int i = 0; i < w->t->n; i++) {
-    if (!w->t->by_tool[i]) continue;
+    if (!teaches(w, i)) continue;
     size_t n = add_rounds(w, i, w->examples + w->learned + w->held);
     *(passed++ < learned ? &w->learned : &w->held) += n;
   }
   FC_CHECK(w->learned > 0, USAGE,
-           "the warm start has nothing to learn from: %d of %d trajectories are the eps-greedy "
-           "tool's, warm_up.held_out = %g of them are kept for validation",
-           of_tool, w->t->n, w->set.held_out);
+           "the warm start has nothing to learn from: %d of %d trajectories have answers of "
+           "warm_up.teacher = %s, warm_up.held_out = %g of them are kept for validation",
+           teachers, w->t->n, w->set.learns_all ? "all" : "tool", w->set.held_out);
   return FC_ERR_OK;
 }
 

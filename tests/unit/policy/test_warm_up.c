@@ -196,11 +196,22 @@ static void nothing_to_learn_is_told(void **state) {
   progress seen = {0};
   memset(p.t->by_tool, 0, TRAJECTORIES);
   assert_fails(learn(&p, &seen, NULL), FC_ERR_USAGE,
-               "the warm start has nothing to learn from: 0 of 40 trajectories are the eps-greedy "
-               "tool's, warm_up.held_out = 0.1 of them are kept for validation");
+               "the warm start has nothing to learn from: 0 of 40 trajectories have answers of "
+               "warm_up.teacher = tool, warm_up.held_out = 0.1 of them are kept for validation");
   p.t->by_tool[3] = 1; /* one alone, and that is held out */
   assert_int_equal(learn(&p, &seen, NULL), FC_ERR_USAGE);
   assert_int_equal(seen.steps, 0);
+  drop_policy(&p);
+}
+
+/* What is nobody's of the tool teaches all the same where all do. */
+static void all_trajectories_may_teach(void **state) {
+  (void)state;
+  policy p = short_policy("warm_up.steps=2\nwarm_up.teacher=all\n");
+  progress seen = {0};
+  memset(p.t->by_tool, 0, TRAJECTORIES);
+  OK(learn(&p, &seen, NULL));
+  assert_int_equal(seen.steps, 2);
   drop_policy(&p);
 }
 
@@ -274,6 +285,7 @@ static int run_all(void) {
       WITH_PROMPTS(a_stopped_one_continues),
       WITH_PROMPTS(options_matter),
       WITH_PROMPTS(nothing_to_learn_is_told),
+      WITH_PROMPTS(all_trajectories_may_teach),
       WITH_PROMPTS(idle_rounds_are_left_out),
       WITH_PROMPTS(no_steps_change_nothing),
       WITH_PROMPTS(a_foreign_model_keeps_what_no_adapter_reaches),
