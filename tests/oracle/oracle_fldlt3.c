@@ -31,7 +31,7 @@ typedef struct {
   int64_t steps;
   float *batch, *noise, *reports; /* (steps, batch), (steps, batch, K, A), (REPORTS, steps) */
   fc_safetensor_source tensors[TENSORS];
-  char names[TENSORS][64];
+  char names[TENSORS][256];
   size_t n;
 } job;
 
@@ -94,7 +94,7 @@ static fc_err put(job *j, const char *name, int64_t rows, int64_t cols, const fl
 static fc_err put_parts(job *j, const char *before, const fc_recurrent_shape *shape,
                         const float *theta) {
   fc_recurrent_part part[FC_RECURRENT_PARTS];
-  char name[64];
+  char name[192];
   fc_recurrent_parts(shape, part);
   for (int i = 0; i < FC_RECURRENT_PARTS; i++) {
     snprintf(name, sizeof name, "%s.%s", before, part[i].name);
@@ -104,7 +104,7 @@ static fc_err put_parts(job *j, const char *before, const fc_recurrent_shape *sh
 }
 
 static fc_err put_critics(job *j, const char *before, const float *critics) {
-  char name[64];
+  char name[96];
   for (int c = 0; c < 2; c++) {
     snprintf(name, sizeof name, "%s/critic%d", before, c);
     FC_TRY(put_parts(j, name, &j->td3.critic_shape, critics + (size_t)c * j->td3.critic_count));
@@ -113,7 +113,7 @@ static fc_err put_critics(job *j, const char *before, const float *critics) {
 }
 
 static fc_err put_actor(job *j, const char *before, const float *actor) {
-  char name[64];
+  char name[96];
   snprintf(name, sizeof name, "%s/actor", before);
   return put_parts(j, name, &j->td3.actor_shape, actor);
 }
