@@ -109,8 +109,8 @@ static void all_ranks_fail_together(void **state) {
   const fc_warm_request request = {0};
   if (comm->rank == comm->size - 1) memset(p.t->by_tool, 0, TRAJECTORIES);
   assert_fails(fc_llm_warm_up(comm, p.cfg, p.scenario, p.t, &request, p.llm), FC_ERR_USAGE,
-               "the warm start has nothing to learn from: 0 of 6 trajectories are the eps-greedy "
-               "tool's, warm_up.held_out = 0.34 of them are kept for validation");
+               "the warm start has nothing to learn from: 0 of 6 trajectories have answers of "
+               "warm_up.teacher = tool, warm_up.held_out = 0.34 of them are kept for validation");
   close_policy(&p);
 }
 
