@@ -59,7 +59,8 @@ bool fc_answer_read(const char *text, int devices, uint8_t *select);
 fc_err fc_llm_prompt_text(const fc_llm *llm, const fc_fl_state *state, char **out);
 fc_err fc_llm_answer_text(const fc_llm *llm, const int32_t *ids, int n, char **out);
 
-/* Supervised fine-tuning on the eps-greedy tool's answers in the trajectories (the warm start). */
+/* Supervised fine-tuning on the answers in the trajectories that warm_up.teacher names (the warm
+ * start). */
 typedef struct {
   int64_t step, steps;
   double loss;                              /* per answer token, this step */

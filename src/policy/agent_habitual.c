@@ -13,9 +13,8 @@
 
 static const fc_option options[] = {
     {"habitual.strength", FC_OPT_REAL, "", "6", 0, 1000, NULL,
-     "Largest strength of an episode's habit: 0 draws all devices alike, as the agent `random`; at "
-     "6 "
-     "an episode may have the same devices in nearly every round."},
+     "Largest strength of an episode's habit. 0: all devices are drawn alike, as by the agent "
+     "`random`; 6: an episode may have the same devices in nearly every round."},
 };
 const fc_option_table fc_habitual_options =
     FC_OPTION_TABLE("habitual: random devices, some of them more often", options);

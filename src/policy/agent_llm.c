@@ -103,4 +103,4 @@ static fc_err choose(void *own, const fc_fl_state *const *states, const int *whi
 SPEAKER(grpo, "grpo", "T-ELLM: a language model, trained by GRPO in the learned environment")
 SPEAKER(ppo, "ppo", "the same, trained by PPO with a value head")
 SPEAKER(warm_up, "warm-up",
-        "the language model after its warm start on the eps-greedy tool's answers")
+        "the language model after its warm start on recorded answers (warm_up.teacher)")

@@ -49,7 +49,7 @@ fc_err fc_log_fidelity_row(fc_table *t, const fc_fidelity *f) {
 
 static const fc_column warm_up_columns[] = {
     {"step", "", "optimiser steps done", FC_COLUMN_I64},
-    {"loss", "nat", "loss per token of the tool's answers", FC_COLUMN_F64},
+    {"loss", "nat", "loss per token of the recorded answers", FC_COLUMN_F64},
     {"validation_loss", "nat", "the same on held-out answers; NaN between validations",
      FC_COLUMN_F64},
     {"validation_valid", "", "share of the likeliest answers that are valid", FC_COLUMN_F64},

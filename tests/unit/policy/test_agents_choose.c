@@ -205,8 +205,9 @@ static void a_strong_habit_lasts_an_episode(void **state) {
     for (int d = 0; d < 6; d++) rare |= (times[d] < ROUNDS / 4) << d;
   }
   assert_int_equal(rare, 63); /* nobody is a favourite of all episodes */
-  for (int n = 2; n <= 6; n++) rare += numbers[n] > ROUNDS / 2;
-  assert_true(rare > 63 + 2);
+  int usual = 0;              /* numbers that are some episode's own */
+  for (int n = 2; n <= 6; n++) usual += numbers[n] > ROUNDS / 2;
+  assert_true(usual > 2);
 }
 
 static void all_are_all(void **state) {
