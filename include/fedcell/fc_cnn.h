@@ -41,8 +41,9 @@ double fc_cnn_forward_flop(const fc_cnn_shape *shape);
 /* Samples of one mini-batch. */
 typedef struct {
   int n;
-  const uint8_t *const *pixels; /* (n), each height*width bytes; taken as value/255 */
+  const uint8_t *const *pixels; /* (n), each height*width bytes */
   const int32_t *labels;        /* (n) */
+  double mean, sd;              /* a pixel is taken as (value/255 - mean)/sd; sd 0: as value/255 */
 } fc_images;
 
 typedef struct fc_cnn fc_cnn;

@@ -41,9 +41,11 @@ typedef struct {
   int batch;            /* samples of a local step; 0: all that the device has */
   double learning_rate; /* of the local steps (SGD) */
   fc_cnn_shape cnn;
-  int probe_samples;     /* of a device, for its losses and gradients */
-  int64_t test_samples;  /* for the accuracy; 0: all */
-  bool normalise_by_all; /* [TELLM (4)] as printed: divide by all devices' samples */
+  bool standard_pixels;        /* the classifier sees them less their mean, by their spread: */
+  double pixel_mean, pixel_sd; /* of all training images' value/255 */
+  int probe_samples;           /* of a device, for its losses and gradients */
+  int64_t test_samples;        /* for the accuracy; 0: all */
+  bool normalise_by_all;       /* [TELLM (4)] as printed: divide by all devices' samples */
   double cycles_per_sample, switched_capacitance;                  /* C, zeta */
   double bandwidth_hz, noise_psd_w_per_hz, model_bits, deadline_s; /* B, N0, s, T_QoS */
   int allocation;                /* fc_altd_bandwidth: EQUAL, OPTIMAL */

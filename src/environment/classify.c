@@ -121,6 +121,9 @@ static void load(const fc_classify *c, const uint32_t *samples, int n, chunk *x)
     x->labels[i] = sample.label;
   }
   x->images = (fc_images){.n = n, .pixels = x->pixels, .labels = x->labels};
+  if (!c->s->set.standard_pixels) return;
+  x->images.mean = c->s->set.pixel_mean;
+  x->images.sd = c->s->set.pixel_sd;
 }
 
 static double sum_of_squares(const float *x, int n) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 FC_OPTION_CHOICES(step_name, "minibatch", "full-batch")
+FC_OPTION_CHOICES(pixels_name, "standard", "unit")
 FC_OPTION_CHOICES(normalise_name, "selected", "all")
 FC_OPTION_CHOICES(bandwidth_name, "equal", "optimal") /* fc_altd_bandwidth */
 FC_OPTION_CHOICES(tool_name, "exact", "altd")         /* fc_altd_method */
@@ -30,6 +31,10 @@ static const fc_option environment_options[] = {
      "Channels of the classifier's two convolutions."},
     {"environment.hidden", FC_OPT_INT, "", "512", 1, 65536, NULL,
      "Neurons of the classifier's dense layer."},
+    {"environment.pixels", FC_OPT_CHOICE, "", "standard", FC_OPTION_ANY, pixels_name,
+     "What the classifier sees of a pixel: its value less the mean of all training images' pixels, "
+     "divided by their standard deviation; or its value from 0 to 1, from which the first rounds "
+     "learn little."},
     {"environment.probe_samples", FC_OPT_INT, "samples", "64", 1, 1e6, NULL,
      "Samples of a device, drawn once, on which the losses and gradients that an agent sees are "
      "estimated."},
@@ -134,6 +139,7 @@ fc_err fc_environment_settings_read(const fc_config *cfg, fc_environment_use use
       .iterations = (int)fc_config_int(cfg, "environment.iterations"),
       .batch = full ? 0 : (int)fc_config_int(cfg, "environment.batch"),
       .learning_rate = fc_config_real(cfg, "environment.learning_rate"),
+      .standard_pixels = choice_index(cfg, "environment.pixels", pixels_name) == 0,
       .probe_samples = (int)fc_config_int(cfg, "environment.probe_samples"),
       .test_samples = fc_config_int(cfg, "environment.test_samples"),
       .normalise_by_all = choice_index(cfg, "environment.normalise", normalise_name) == 1,

@@ -1,6 +1,7 @@
 /* scenario.c - who the devices are: their limits, their share of the data. */
 #include "environment.h"
 #include "fedcell/fc_mem.h"
+#include <math.h>
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
@@ -33,6 +34,23 @@ static fc_err draw_limits(const fc_config *cfg, fc_environment_use use, fc_scena
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
+/* Mean and spread of the training images' pixels, from exact counts of their values. */
+static void measure_pixels(fc_scenario *s) {
+  const size_t images = fc_dataset_train_count(s->data);
+  const size_t pixels = (size_t)s->set.cnn.height * (size_t)s->set.cnn.width;
+  double count[UINT8_MAX + 1] = {0}, mean = 0, variance = 0;
+  for (size_t i = 0; i < images; i++) {
+    const uint8_t *pixel = fc_dataset_sample(s->data, i).pixels;
+    for (size_t p = 0; p < pixels; p++) count[pixel[p]]++;
+  }
+  const double all = (double)images * (double)pixels;
+  for (int v = 0; v <= UINT8_MAX; v++) mean += count[v] / all * v / 255.0;
+  for (int v = 0; v <= UINT8_MAX; v++)
+    variance += count[v] / all * (v / 255.0 - mean) * (v / 255.0 - mean);
+  s->set.pixel_mean = mean;
+  s->set.pixel_sd = sqrt(variance);
+}
+
 static fc_err open_data(const fc_config *cfg, uint64_t seed, fc_scenario *s) {
   const fc_data_settings data = fc_data_settings_read(cfg);
   FC_TRY(fc_dataset_open(&data, seed, &s->data));
@@ -45,6 +63,7 @@ static fc_err open_data(const fc_config *cfg, uint64_t seed, fc_scenario *s) {
   const int64_t test = (int64_t)fc_dataset_test_count(s->data);
   FC_CHECK(test > 0, USAGE, "there are no test samples: set data.test_fraction or data.test_file");
   if (s->set.test_samples == 0 || s->set.test_samples > test) s->set.test_samples = test;
+  if (s->set.standard_pixels) measure_pixels(s);
   return fc_cnn_shape_check(&s->set.cnn);
 }
 

@@ -174,9 +174,11 @@ static void conv_fwd(fc_cnn *cnn, const conv *c, const float *bias, int n) {
 
 static void load_pixels(fc_cnn *cnn, const fc_images *images) {
   const int64_t size = pixels(&cnn->conv[0]);
+  const double sd = images->sd > 0 ? images->sd : 1, mean = images->sd > 0 ? images->mean : 0;
+  float x[UINT8_MAX + 1]; /* of each value */
+  for (int v = 0; v <= UINT8_MAX; v++) x[v] = (float)((v / 255.0 - mean) / sd);
   for (int s = 0; s < images->n; s++)
-    for (int64_t p = 0; p < size; p++)
-      cnn->conv[0].x[s * size + p] = (float)images->pixels[s][p] / 255.0F;
+    for (int64_t p = 0; p < size; p++) cnn->conv[0].x[s * size + p] = x[images->pixels[s][p]];
 }
 
 /* Fills cnn->logits. */

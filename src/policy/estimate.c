@@ -19,10 +19,16 @@ static bool is_embedded(const fc_config *cfg) {
   return strcmp(fc_config_string(cfg, "policy.model"), "embedded") == 0;
 }
 
-/* Tokens of a prompt with its answer: the lines through what 10 and 20 devices take with the
- * project's templates, 255 and 397 tokens of their own vocabulary, 360 and 612 of LLaMA-3's. */
-static double prompt_tokens(const asked *a) {
-  return is_embedded(a->cfg) ? 113 + 14.2 * a->set->devices : 108 + 25.2 * a->set->devices;
+/* Tokens of a prompt with its answer, of which `together` begin alike and take that beginning once:
+ * the lines through what 10 and 20 devices take with the project's templates, 255 and 397 tokens of
+ * their own vocabulary, 360 and 612 of LLaMA-3's. */
+static double text_tokens(const asked *a, double together) {
+  return is_embedded(a->cfg) ? 105 / together + 8 + 14.2 * a->set->devices
+                             : 100 / together + 8 + 25.2 * a->set->devices;
+}
+
+static double episodes_of_a_rank(const asked *a) {
+  return ceil((double)fc_config_int(a->cfg, "grpo.episodes") / a->ranks);
 }
 
 static double larger(double a, double b) {
@@ -75,9 +81,9 @@ static fc_err trainable_of(const fc_config *cfg, const fc_model *model, fc_train
 
 /* Weights and their panels, playing a rank's episodes, and learning from them. */
 static double training_bytes(const asked *a, const fc_model *model, const fc_trainable *t) {
-  const int length = (int)prompt_tokens(a),
-            answers = (int)fc_config_int(a->cfg, "grpo.micro_batch");
-  const int episodes = (int)ceil((double)fc_config_int(a->cfg, "grpo.episodes") / a->ranks);
+  const int length = (int)text_tokens(a, 1);
+  const int answers = (int)fc_config_int(a->cfg, "grpo.micro_batch");
+  const int episodes = (int)episodes_of_a_rank(a);
   const fc_optimizer_settings adamw = {.kind = fc_optimizer_find("adamw")};
   const double weights = (double)fc_model_weight_count(model);
   const bool has_panels = fc_trainable_lora(t).rank > 0;
@@ -97,18 +103,22 @@ static fc_err add_policy(const asked *a, fc_policy_estimate *out) {
   FC_TRY(policy_model(a->cfg, &model));
   fc_err err = trainable_of(a->cfg, model, &t);
   if (err == FC_ERR_OK) {
-    const double length = prompt_tokens(a), rounds = INT("grpo.rounds");
+    const double rounds = INT("grpo.rounds");
     const double answers = INT("grpo.episodes") * (rounds > 0 ? rounds : (double)a->set->rounds);
-    const fc_flop_count f = fc_trainable_flop_per_token(t, length, false);
+    const double played = text_tokens(a, episodes_of_a_rank(a));
+    const double learned = text_tokens(a, INT("grpo.micro_batch"));
+    const fc_flop_count f = fc_trainable_flop_per_token(t, text_tokens(a, 1), false);
     out->policy_weights = fc_model_weight_count(model);
     out->trained_weights = fc_trainable_count(t);
     out->rank_bytes = larger(out->rank_bytes, training_bytes(a, model, t));
-    out->warm_up_flop =
-        6.0 * (double)out->policy_weights * length * INT("warm_up.batch") * INT("warm_up.steps");
+    out->warm_up_flop = 6.0 * (double)out->policy_weights *
+                        text_tokens(a, INT("warm_up.micro_batch")) * INT("warm_up.batch") *
+                        INT("warm_up.steps");
     /* playing, looking once more, and the epochs */
     out->training_flop =
-        INT("grpo.iterations") * answers * length *
-        (2 * f.forward_flop + INT("grpo.epochs") * (f.forward_flop + f.backward_flop));
+        INT("grpo.iterations") * answers *
+        (played * f.forward_flop +
+         learned * (f.forward_flop + INT("grpo.epochs") * (f.forward_flop + f.backward_flop)));
   }
   fc_trainable_destroy(&t);
   fc_model_destroy(&model);

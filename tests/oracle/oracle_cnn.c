@@ -3,7 +3,8 @@
  *   oracle_cnn JOB.safetensors OUT.safetensors STEPS LEARNING_RATE
  *
  * JOB holds the weights, named and shaped as PyTorch's, "images" (batches, n, height, width) of
- * values 0 to 255 and "labels" (batches, n), all f32. OUT gets of the first batch "logits", "loss"
+ * values 0 to 255, "labels" (batches, n) and "standard" (2), the mean and standard deviation that
+ * pixels are taken by, all f32. OUT gets of the first batch "logits", "loss"
  * and "grad/PART", and after STEPS steps of SGD over the batches in turn "losses" and "w/PART",
  * parts as (rows, cols). Exit code 1 with a message when anything fails. */
 #include "fedcell/fc_cnn.h"
@@ -22,6 +23,7 @@ typedef struct {
   uint8_t *pixels;       /* (batches, n, height, width) */
   const uint8_t **image; /* (batches, n) */
   int32_t *labels;       /* (batches, n) */
+  float standard[2];     /* mean, sd */
   size_t count;          /* of weights */
   float *w, *dw;
 } job;
@@ -68,8 +70,11 @@ static fc_err read_weights(job *j) {
 static fc_err read_images(job *j) {
   const size_t n = (size_t)(j->batches * j->n);
   const size_t size = (size_t)(j->shape.height * j->shape.width);
-  const fc_safetensor *images, *labels;
+  const fc_safetensor *images, *labels, *standard;
   float *values = NULL;
+  FC_TRY(find(j, "standard", 1, &standard));
+  FC_CHECK(fc_safetensor_elements(standard) == 2, SHAPE, "standard is not a mean and a deviation");
+  FC_TRY(fc_safetensor_read_f32(standard, j->standard));
   FC_TRY(find(j, "images", 4, &images));
   FC_TRY(find(j, "labels", 2, &labels));
   FC_CHECK((size_t)fc_safetensor_elements(labels) == n, SHAPE, "labels are not one an image");
@@ -90,7 +95,11 @@ static fc_err read_images(job *j) {
 
 static fc_images batch(const job *j, int i) {
   const int at = i % j->batches * j->n;
-  return (fc_images){.n = j->n, .pixels = j->image + at, .labels = j->labels + at};
+  return (fc_images){.n = j->n,
+                     .pixels = j->image + at,
+                     .labels = j->labels + at,
+                     .mean = j->standard[0],
+                     .sd = j->standard[1]};
 }
 
 static fc_err gradient(job *j, int i, float *dw, float *mean_loss) {

@@ -58,8 +58,10 @@ def rows(tensor):
     return value.reshape(1, -1) if value.ndim == 1 else value.reshape(value.shape[0], -1)
 
 
-def by_torch(model, images, labels):
+def by_torch(model, images, labels, standard):
     images, labels = torch.from_numpy(images).double()[:, :, None] / 255, torch.from_numpy(labels).long()
+    if standard[1] > 0:
+        images = (images - standard[0]) / standard[1]
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     told, losses = {}, []
     for k in range(STEPS):
@@ -77,11 +79,12 @@ def by_torch(model, images, labels):
     return told | {f"w/{name}": rows(p) for name, p in model.named_parameters()}
 
 
-def by_fedcell(model, images, labels):
+def by_fedcell(model, images, labels, standard):
     with tempfile.TemporaryDirectory() as folder:
         job, out = pathlib.Path(folder, "job.safetensors"), pathlib.Path(folder, "out.safetensors")
         tensors = {name: p.detach().numpy().astype("float32") for name, p in model.named_parameters()}
-        save_file(tensors | {"images": images, "labels": labels}, str(job))
+        mean_and_sd = numpy.array(standard, "float32")
+        save_file(tensors | {"images": images, "labels": labels, "standard": mean_and_sd}, str(job))
         done = subprocess.run([driver(), job, out, str(STEPS), str(LEARNING_RATE)], capture_output=True, text=True)
         if done.returncode != 0:
             raise AssertionError(done.stderr)
@@ -104,14 +107,14 @@ def compare(case, got, want):
 @unittest.skipIf(MISSING, MISSING)
 @unittest.skipUnless(driver(), "oracle_cnn is not built (FEDCELL_BUILD)")
 class CnnParity(unittest.TestCase):
-    def check(self, batch, height, width, channels, hidden, classes):
+    def check(self, batch, height, width, channels, hidden, classes, standard=(0, 0)):
         torch.manual_seed(1)
         model = network(height, width, channels, hidden, classes).float()
         draw = numpy.random.default_rng(2)
         images = draw.integers(0, 256, (3, batch, height, width)).astype("float32")
         labels = draw.integers(0, classes, (3, batch)).astype("float32")
-        got = by_fedcell(model, images, labels)
-        want = by_torch(model.double(), images, labels)
+        got = by_fedcell(model, images, labels, standard)
+        want = by_torch(model.double(), images, labels, standard)
         self.assertGreater(abs(want["losses"][0, -1] - want["losses"][0, 0]), 1e-3)  # the steps do something
         print("largest difference %.2g (%s)" % compare(self, got, want), file=sys.stderr)
 
@@ -120,6 +123,9 @@ class CnnParity(unittest.TestCase):
 
     def test_small(self):
         self.check(64, 28, 28, (8, 16), 64, 10)
+
+    def test_standard_pixels(self):
+        self.check(16, 28, 28, (8, 16), 64, 10, standard=(0.5, 0.25))
 
     def test_uneven(self):
         self.check(7, 12, 20, (3, 5), 11, 4)

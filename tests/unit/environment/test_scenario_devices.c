@@ -35,6 +35,34 @@ static void devices_follow_the_options(void **state) {
   assert_null(s);
 }
 
+/* Their mean and spread over the training images, straight. */
+static void pixels_are_measured(void **state) {
+  (void)state;
+  fc_config *cfg = config_of("");
+  const fc_data_settings data = fc_data_settings_read(cfg);
+  fc_scenario *s = scenario_of(""), *raw = scenario_of("environment.pixels=unit");
+  fc_dataset *d;
+  assert_ok(fc_dataset_open(&data, 1, &d));
+  enum { PIXELS = 28 * 28 };
+  const size_t images = fc_dataset_train_count(d);
+  double sum = 0, squares = 0;
+  for (size_t i = 0; i < images; i++)
+    for (int p = 0; p < PIXELS; p++) sum += fc_dataset_sample(d, i).pixels[p] / 255.0;
+  const double mean = sum / (double)(images * PIXELS);
+  for (size_t i = 0; i < images; i++)
+    for (int p = 0; p < PIXELS; p++)
+      squares += pow(fc_dataset_sample(d, i).pixels[p] / 255.0 - mean, 2);
+  assert_true(fc_scenario_settings(s)->standard_pixels);
+  assert_relative(fc_scenario_settings(s)->pixel_mean, mean, 1e-12);
+  assert_relative(fc_scenario_settings(s)->pixel_sd, sqrt(squares / (double)(images * PIXELS)),
+                  1e-12);
+  assert_false(fc_scenario_settings(raw)->standard_pixels);
+  fc_dataset_destroy(&d);
+  fc_config_destroy(&cfg);
+  fc_scenario_destroy(&s);
+  fc_scenario_destroy(&raw);
+}
+
 static void paper_values_are_the_defaults(void **state) {
   (void)state;
   fc_config *cfg;
@@ -178,6 +206,7 @@ static void states_are_copied_whole(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(devices_follow_the_options),
+      cmocka_unit_test(pixels_are_measured),
       cmocka_unit_test(paper_values_are_the_defaults),
       cmocka_unit_test(seeds_make_other_devices),
       cmocka_unit_test(scenario_2_mirrors_and_draws_anew),

@@ -176,6 +176,31 @@ static void samples_stand_alone(void **state) {
   logits_do_not_depend_on_the_batch(&mcmahan);
 }
 
+/* Twice the value, and the same first weights halved. */
+static void pixels_are_scaled(void **state) {
+  (void)state;
+  const fc_images as_they_are = some_images(4, small.classes);
+  fc_images twice = as_they_are, shifted = as_they_are;
+  float *w = NULL;
+  float expected[4 * 4], logits[4 * 4];
+  fc_cnn *cnn = new_cnn(&small, 4, &w);
+  twice.sd = 0.5;
+  shifted.mean = 0.5;
+  OK(fc_cnn_logits(cnn, w, &as_they_are, expected));
+  OK(fc_cnn_logits(cnn, w, &shifted, logits)); /* sd 0: not at all */
+  assert_memory_equal(logits, expected, sizeof expected);
+  shifted.sd = 1;
+  OK(fc_cnn_logits(cnn, w, &shifted, logits));
+  assert_memory_not_equal(logits, expected, sizeof expected);
+  fc_cnn_part part[FC_CNN_PARTS];
+  fc_cnn_parts(&small, part);
+  fc_k_scale(w + part[0].offset, 0.5F, part[0].rows * part[0].cols);
+  OK(fc_cnn_logits(cnn, w, &twice, logits));
+  assert_memory_equal(logits, expected, sizeof expected);
+  fc_free(w);
+  fc_cnn_destroy(&cnn);
+}
+
 static float *gradient(fc_cnn *cnn, const float *w, const fc_images *images, float *dw) {
   fc_loss_result r = {0};
   memset(dw, 0, fc_cnn_weight_count(&mcmahan) * sizeof *dw);
@@ -326,6 +351,7 @@ int main(void) {
       cmocka_unit_test(gradient_is_the_derivative),
       cmocka_unit_test(gradients_accumulate),
       cmocka_unit_test(samples_stand_alone),
+      cmocka_unit_test(pixels_are_scaled),
       cmocka_unit_test(gradient_does_not_depend_on_threads),
       cmocka_unit_test(each_loss_is_that_of_its_image),
       cmocka_unit_test(shapes_out_of_range),
