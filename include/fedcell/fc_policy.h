@@ -122,6 +122,7 @@ typedef struct {
   int devices;
   int64_t rounds, trials; /* of an evaluation */
   size_t classifier_weights, dynamics_weights, policy_weights, trained_weights;
+  bool policy_is_missing;        /* policy.model is not here; counted by its published shape */
   double rank_bytes, node_bytes; /* of the hungriest stage */
   double memory_bytes;           /* of this node; 0: the system does not tell */
   double collect_flop, dynamics_flop, warm_up_flop, training_flop, trials_flop; /* 0: not needed */

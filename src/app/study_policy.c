@@ -17,6 +17,9 @@ static void show_estimate(const fc_study_estimate *estimate, fc_ranks on) {
   fc_app_say("# weights:    %zu in the devices' classifier, %zu in the learned environment, %zu in "
              "the policy, %zu of them trained\n",
              e->classifier_weights, e->dynamics_weights, e->policy_weights, e->trained_weights);
+  if (e->policy_is_missing)
+    fc_app_say(
+        "#             policy.model is not on this machine: counted by its published shape\n");
   fc_app_say("# memory:     %s a node", fc_app_human(a, e->node_bytes, "B"));
   fc_app_say(": %s a rank; this node has %s\n", fc_app_human(a, e->rank_bytes, "B"),
              fc_app_human(b, e->memory_bytes, "B"));
@@ -31,13 +34,14 @@ static void show_estimate(const fc_study_estimate *estimate, fc_ranks on) {
 static fc_err show_estimate_json(const fc_study_estimate *estimate) {
   const fc_policy_estimate *e = &estimate->policy;
   return fc_app_say_json(
-      json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "trials",
+      json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "trials",
                 (json_int_t)e->trials, "classifier_weights", (json_int_t)e->classifier_weights,
                 "dynamics_weights", (json_int_t)e->dynamics_weights, "policy_weights",
                 (json_int_t)e->policy_weights, "trained_weights", (json_int_t)e->trained_weights,
-                "node_bytes", e->node_bytes, "rank_bytes", e->rank_bytes, "collect_flop",
-                e->collect_flop, "dynamics_flop", e->dynamics_flop, "warm_up_flop", e->warm_up_flop,
-                "training_flop", e->training_flop, "trials_flop", e->trials_flop));
+                "policy_is_missing", e->policy_is_missing, "node_bytes", e->node_bytes,
+                "rank_bytes", e->rank_bytes, "collect_flop", e->collect_flop, "dynamics_flop",
+                e->dynamics_flop, "warm_up_flop", e->warm_up_flop, "training_flop",
+                e->training_flop, "trials_flop", e->trials_flop));
 }
 
 static fc_err estimate(fc_config *cfg, fc_ranks on, fc_study_estimate *out) {

@@ -53,17 +53,46 @@ static double real_bytes(const asked *a) {
 
 /* ---- the language model ---------------------------------------------------------------------- */
 
-static fc_err policy_model(const fc_config *cfg, fc_model **model) {
+/* Models whose shape is known before somebody has fetched their weights. */
+static const struct {
+  const char *name, *family;
   fc_model_shape shape;
-  if (is_embedded(cfg)) {
+} published[] = {{"llama-3.2-1b",
+                  "llama",
+                  {.layers = 16,
+                   .width = 2048,
+                   .heads = 32,
+                   .kv_heads = 8,
+                   .ffn = 8192,
+                   .vocab = 128256,
+                   .positions = 131072}}};
+
+static bool find_published(const char *name, fc_model_shape *shape) {
+  for (size_t i = 0; i < sizeof published / sizeof *published; i++)
+    if (strcmp(published[i].name, name) == 0) {
+      *shape = published[i].shape;
+      shape->arch = fc_arch_find(published[i].family);
+      return true;
+    }
+  return false;
+}
+
+static fc_err find_shape(const fc_config *cfg, fc_model_shape *shape, bool *is_missing) {
+  char *folder = NULL;
+  fc_err err = fc_model_folder(cfg, "policy.model", "embedded", &folder);
+  *is_missing = err != FC_ERR_OK && find_published(fc_config_string(cfg, "policy.model"), shape);
+  if (*is_missing) return FC_ERR_OK;
+  if (err == FC_ERR_OK) err = fc_weights_read_shape(folder, 0, shape);
+  fc_free(folder);
+  return err;
+}
+
+static fc_err policy_model(const fc_config *cfg, bool *is_missing, fc_model **model) {
+  fc_model_shape shape;
+  if (is_embedded(cfg))
     shape = fc_llm_embedded_shape(cfg, (int)fc_config_int(cfg, "policy.vocab"));
-  } else {
-    char *folder = NULL;
-    FC_TRY(fc_model_folder(cfg, "policy.model", "embedded", &folder));
-    fc_err err = fc_weights_read_shape(folder, 0, &shape);
-    fc_free(folder);
-    FC_TRY(err);
-  }
+  else
+    FC_TRY(find_shape(cfg, &shape, is_missing));
   FC_TRY(fc_model_shape_check(&shape));
   return fc_model_create(&shape, model);
 }
@@ -100,7 +129,7 @@ static fc_err add_policy(const asked *a, fc_policy_estimate *out) {
 #define INT(name) (double)fc_config_int(a->cfg, name)
   fc_model *model = NULL;
   fc_trainable *t = NULL;
-  FC_TRY(policy_model(a->cfg, &model));
+  FC_TRY(policy_model(a->cfg, &out->policy_is_missing, &model));
   fc_err err = trainable_of(a->cfg, model, &t);
   if (err == FC_ERR_OK) {
     const double rounds = INT("grpo.rounds");
