@@ -4,6 +4,8 @@
 #include "fedcell/fc_mem.h"
 #include "fedcell/fc_policy.h"
 #include "fedcell/fc_timer.h"
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -100,16 +102,23 @@ static fc_prepare_request prepare_request(const fc_arguments *a, volatile sig_at
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* Half of an interval, with its sign before it; one trial has none. */
+static const char *half(char text[FC_HUMAN], double value) {
+  if (isnan(value)) return "";
+  snprintf(text, FC_HUMAN, " +- %.3g", value);
+  return text;
+}
+
 static void show_summary(const fc_policy_summary *s) {
-  fc_app_say("\n%s: %lld trial%s of %lld rounds in the %s environment, mean and half of the 95 %% "
-             "interval\n",
-             s->agent, (long long)s->trials, s->trials == 1 ? "" : "s", (long long)s->rounds,
-             s->environment);
-  fc_app_say("%-34s %12.4f +- %.4f\n", "CWPEM, sum of rewards", s->cwpem, s->cwpem_half);
+  char text[FC_HUMAN];
+  fc_app_say("\n%s: %lld trial%s of %lld rounds in the %s environment%s\n", s->agent,
+             (long long)s->trials, s->trials == 1 ? "" : "s", (long long)s->rounds, s->environment,
+             s->trials == 1 ? "" : ", mean and half of the 95 % interval");
+  fc_app_say("%-34s %12.4f%s\n", "CWPEM, sum of rewards", s->cwpem, half(text, s->cwpem_half));
   fc_app_say("%-34s %12.4g\n", "CWPEM as printed (no energy offset)", s->cwpem_printed);
-  fc_app_say("%-34s %11.2f%% +- %.2f\n", "test accuracy, last round", 100 * s->accuracy,
-             100 * s->accuracy_half);
-  fc_app_say("%-34s %10.4g J +- %.2g\n", "energy of a round", s->energy_j, s->energy_half);
+  fc_app_say("%-34s %11.2f%%%s\n", "test accuracy, last round", 100 * s->accuracy,
+             half(text, 100 * s->accuracy_half));
+  fc_app_say("%-34s %10.4g J%s\n", "energy of a round", s->energy_j, half(text, s->energy_half));
   fc_app_say("%-34s %11.2f%%\n", "invalid answers", 100 * s->invalid);
   fc_app_say("%-34s %11.2f%%\n", "selected devices not served", 100 * s->infeasible);
 }
