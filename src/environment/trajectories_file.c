@@ -44,7 +44,7 @@ enum {
   ROUND_COLUMNS = sizeof round_columns / sizeof *round_columns,
   DEVICE_COLUMNS = sizeof device_columns / sizeof *device_columns,
   PROFILE_COLUMNS = sizeof profile_columns / sizeof *profile_columns,
-  SETTINGS = 18
+  SETTINGS = 19
 };
 
 /* ---- the scenario ---------------------------------------------------------------------------- */
@@ -66,6 +66,7 @@ static void list_settings(const fc_scenario *s, setting out[SETTINGS]) {
                                  {"probe_samples", set->probe_samples},
                                  {"test_samples", (double)set->test_samples},
                                  {"normalise_by_all", set->normalise_by_all},
+                                 {"standard_pixels", set->standard_pixels},
                                  {"cycles_per_sample", set->cycles_per_sample},
                                  {"switched_capacitance", set->switched_capacitance},
                                  {"bandwidth_hz", set->bandwidth_hz},

@@ -80,7 +80,7 @@ static bool find_published(const char *name, fc_model_shape *shape) {
 static fc_err find_shape(const fc_config *cfg, fc_model_shape *shape, bool *is_missing) {
   char *folder = NULL;
   fc_err err = fc_model_folder(cfg, "policy.model", "embedded", &folder);
-  *is_missing = err != FC_ERR_OK && find_published(fc_config_string(cfg, "policy.model"), shape);
+  *is_missing = err == FC_ERR_IO && find_published(fc_config_string(cfg, "policy.model"), shape);
   if (*is_missing) return FC_ERR_OK;
   if (err == FC_ERR_OK) err = fc_weights_read_shape(folder, 0, shape);
   fc_free(folder);

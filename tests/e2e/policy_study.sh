@@ -46,7 +46,7 @@ expect_failure 2 "holds trials of a policy and no adapter" "$FEDCELL" export "$T
 expect_failure 2 "holds trials of a policy: only runs" "$FEDCELL" compare "$TEST_TMP/one.h5"
 expect_failure 2 "means something in study: federation alone" "$FEDCELL" check "$policy" --set federation.rounds=3
 expect_failure 2 "must be at most environment.devices = 6" "$FEDCELL" check "$policy" --set environment.select_min=7
-"$FEDCELL" check jobs/experiments/tellm.yaml --size paper --set data.dataset=generated-digits >"$TEST_TMP/out"
+FEDCELL_DATA='' "$FEDCELL" check jobs/experiments/tellm.yaml --size paper --set data.dataset=generated-digits >"$TEST_TMP/out"
 grep -q '1235814400 in the policy, 11272192 of them trained' "$TEST_TMP/out" || fail "$(cat "$TEST_TMP/out")"
 grep -q 'counted by its published shape' "$TEST_TMP/out" || fail "a policy that is not here: $(cat "$TEST_TMP/out")"
 expect_failure 1 "llama-missing" "$FEDCELL" check "$policy" --set policy.model=llama-missing

@@ -149,6 +149,8 @@ static void other_scenarios_do_not_fit(void **unused) {
                 "%s is of another scenario: its devices is 6, here it is 7");
   check_refused("environment.hidden=17",
                 "%s is of another scenario: its weights is 7370, here it is 7773");
+  check_refused("environment.pixels=unit",
+                "%s is of another scenario: its standard_pixels is 1, here it is 0");
   check_refused("environment.deadline_s=20",
                 "%s is of another scenario: its deadline_s is 15, here it is 20");
   fc_scenario *s = scenario_of("environment.p_max_w={uniform: [0.2, 2]}"), *own = scenario_of("");
